@@ -1,0 +1,110 @@
+// The byte pipe that everything above a transport works with.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "ferry/memory.h"
+#include "ferry/result.h"
+
+namespace ferry {
+
+/// May the channel go on reading the caller's memory after write() has returned?
+enum class Loan {
+  none,         ///< no: all bytes are copied or sent before write() returns
+  until_flush,  ///< yes, until flush() returns: the channel may send without copying
+};
+
+/// What to wait for on a descriptor. A bit set: both may be wanted.
+enum class Interest : std::uint8_t { none = 0, read = 1, write = 2, both = 3 };
+constexpr Interest operator|(Interest a, Interest b) noexcept {
+  return static_cast<Interest>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
+}
+constexpr bool wants(Interest set, Interest bit) noexcept {
+  return (static_cast<std::uint8_t>(set) & static_cast<std::uint8_t>(bit)) != 0;
+}
+
+/// What is worth knowing of a channel, for logs, reports and the table of transports.
+struct ChannelInfo {
+  std::string scheme;      ///< "tcp", "unix", ...
+  std::string local;       ///< our end, as a URI where there is one
+  std::string peer;        ///< the other end, as a URI where there is one
+  bool encrypted = false;  ///< are bytes on the line unreadable to others?
+};
+
+/// The facet of a channel that can be driven from an event loop. Neither call ever blocks.
+class Pollable {
+ public:
+  /// Bytes moved, or (bytes == 0 and wait_for != none) what to wait for on fd() before trying again.
+  /// A read of zero bytes with wait_for == none means that the peer finished.
+  struct Step {
+    std::size_t bytes = 0;
+    Interest wait_for = Interest::none;
+  };
+
+  virtual Result<Step> try_read_some(std::span<const iovec> into) = 0;
+  virtual Result<Step> try_write_some(std::span<const iovec> from) = 0;
+  /// The descriptor to wait on. It stays the channel's.
+  virtual int fd() const noexcept = 0;
+
+ protected:
+  ~Pollable() = default;
+};
+
+/// The facet that puts pages where they belong with no packet: a file at its offset, RDMA in the
+/// peer's memory.
+class PlacedIo {
+ public:
+  /// Registers (and pins, where the transport needs it) the memory. Once.
+  virtual Result<void> attach(const GuestMemory& memory) = 0;
+  /// Starts writing the runs to their place at the peer. The memory is on loan until flush().
+  virtual Result<void> put(std::span<const PageRun> runs) = 0;
+  /// Fetches the runs from their place at the peer.
+  virtual Result<void> get(std::span<const PageRun> runs) = 0;
+
+ protected:
+  ~PlacedIo() = default;
+};
+
+/// Optional abilities of a channel; null where absent. They live as long as the channel.
+struct Facets {
+  PlacedIo* placed_io = nullptr;
+  Pollable* pollable = nullptr;
+};
+
+/// One ordered, reliable byte pipe to a peer already reached and authenticated.
+///
+/// At most one thread reads and one thread writes at a time; a channel is handed on by moving its
+/// pointer. Only cancel() may be called from anywhere. The first failure is final: every later call
+/// repeats it. Destroying a channel closes it, without ceremony: a peer then sees a cut line.
+class Channel {
+ public:
+  virtual ~Channel() = default;
+
+  /// Blocks for at least one byte and returns how many came; 0 says that the peer finished.
+  /// `into` may have any number of pieces, empty ones too, but must have room for a byte.
+  /// A cut line is Errc::disconnected.
+  virtual Result<std::size_t> read_some(std::span<const iovec> into) = 0;
+
+  /// Blocks until all of `from` was accepted (any number of pieces, of any size). The memory is
+  /// free again on return, or with a Loan after the next flush().
+  virtual Result<void> write(std::span<const iovec> from, Loan loan = Loan::none) = 0;
+
+  /// Blocks until every loan has ended.
+  virtual Result<void> flush() = 0;
+
+  /// Ends our direction, in a way that the peer can tell from a cut line. Reading goes on.
+  virtual Result<void> finish() = 0;
+
+  /// Thread-safe, never blocks. Blocked and later calls fail with `why`; the first reason stays.
+  virtual void cancel(Errc why = Errc::cancelled) noexcept = 0;
+
+  virtual const ChannelInfo& info() const noexcept = 0;
+  virtual Facets facets() noexcept { return {}; }
+};
+
+}  // namespace ferry

@@ -1,0 +1,88 @@
+// One loop for everything that waits for many things at once: listen, accept, resolve, connect,
+// handshakes, timers, signals.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <stop_token>
+#include <vector>
+
+#include "ferry/channel.h"
+#include "ferry/result.h"
+#include "ferry/task.h"
+
+namespace ferry {
+
+using Clock = std::chrono::steady_clock;
+
+class Poller;
+
+/// Runs Tasks and timers on the thread that calls run(). Everything but what says "Thread-safe" is
+/// for that thread only (or for before it starts). What happens inside never blocks; blocking calls
+/// go to on_helper_thread().
+class EventLoop {
+ public:
+  static Result<std::unique_ptr<EventLoop>> create();
+  /// Drops every spawned Task. Helper threads that are still in their blocking call (a resolver that
+  /// hangs) are left to end by themselves, touching nothing of the loop.
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  /// Waits until `fd` is ready for any of `want`; returns what it is ready for. An error or a hang-up
+  /// counts as ready: the next call on the descriptor says what it is. Two Tasks may wait on one fd.
+  Task<Interest> ready(int fd, Interest want);
+  Task<void> sleep_until(Clock::time_point when);
+  /// Runs `blocking` in a thread of its own and waits for its end. If the Task is dropped the thread
+  /// goes on to its end: `blocking` must own what it touches.
+  Task<void> on_helper_thread(std::function<void()> blocking);
+  /// Waits for one of the signals, which every thread of the process must have blocked before, and
+  /// returns its number.
+  Task<int> signal(std::initializer_list<int> signals);
+
+  /// `task`, or Errc::timed_out when `deadline` comes first; the task is then dropped. `act` is the
+  /// error's context: "connect tcp://node7:4446".
+  template <class T>
+  Task<T> within(Clock::time_point deadline, Task<T> task, std::string act);
+
+  /// All of them at once, results in order. The first failure drops the others and is returned.
+  template <class T>
+  Task<std::vector<T>> all(std::vector<Task<T>> tasks);
+
+  /// Runs the task to its end on its own. The loop owns it; `done` hears its Result, on the loop's
+  /// thread, and is not called when the loop is destroyed first.
+  void spawn(Task<void> task, std::move_only_function<void(Result<void>)> done = {});
+
+  /// Thread-safe. Runs `work` on the loop's thread, in order.
+  void post(std::move_only_function<void()> work);
+
+  /// Runs until stop().
+  void run();
+  /// Thread-safe.
+  void stop() noexcept;
+
+  /// Callbacks beneath the Tasks, one-shot. Ids are never reused; 0 is none.
+  using WatchId = std::uint64_t;
+  using TimerId = std::uint64_t;
+  Result<WatchId> watch(int fd, Interest want, std::move_only_function<void(Interest)> ready);
+  void unwatch(WatchId id) noexcept;
+  TimerId call_at(Clock::time_point when, std::move_only_function<void()> call);
+  void cancel_call(TimerId id) noexcept;
+
+ private:
+  struct State;
+  explicit EventLoop(std::unique_ptr<Poller> poller);
+  std::unique_ptr<State> state_;
+};
+
+/// Runs `task` on the loop from another thread, and blocks for its Result. A stop request drops the
+/// task and gives Errc::cancelled. The loop must be running, and go on until this returns.
+template <class T>
+Result<T> block_on(EventLoop& loop, Task<T> task, std::stop_token stop = {});
+
+}  // namespace ferry
+
+#include "ferry/event_loop_inl.h"  // IWYU pragma: keep

@@ -1,0 +1,20 @@
+// All of Ferry.
+#pragma once
+
+#include "ferry/channel.h"
+#include "ferry/event_loop.h"
+#include "ferry/guest.h"
+#include "ferry/memory.h"
+#include "ferry/result.h"
+#include "ferry/runtime.h"
+#include "ferry/task.h"
+#include "ferry/transport.h"
+#include "ferry/unique_fd.h"
+#include "ferry/uri.h"
+
+namespace ferry {
+
+/// A Runtime that knows every transport of this build.
+Result<std::unique_ptr<Runtime>> make_runtime();
+
+}  // namespace ferry

@@ -1,0 +1,35 @@
+// How channels come to be.
+#pragma once
+
+#include <memory>
+#include <string_view>
+
+#include "ferry/channel.h"
+#include "ferry/task.h"
+#include "ferry/uri.h"
+
+namespace ferry {
+
+class EventLoop;
+
+/// Yields finished channels, in order of completion. Where the transport has a handshake of its own
+/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody.
+/// Used on the loop's thread only. Destroying a listener stops listening.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual Task<std::unique_ptr<Channel>> accept() = 0;
+  /// Where it really listens: port 0 resolved. Usable verbatim by a sender on the same host.
+  virtual Uri local() const = 0;
+};
+
+/// One way to reach a peer. Stateless between calls; used on the loop's thread only.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual std::string_view scheme() const noexcept = 0;
+  virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
+  virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
+};
+
+}  // namespace ferry

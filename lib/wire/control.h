@@ -1,0 +1,141 @@
+// The frames of a session's control channel: bytes <-> values, no I/O. Who sends which, and when:
+// docs/wire-format.md.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ferry/guest.h"
+#include "ferry/memory.h"
+#include "ferry/result.h"
+#include "wire/limits.h"
+
+namespace ferry::wire {
+
+/// source -> destination: the memory that will come. Always the first frame.
+struct LayoutFrame {
+  Layout layout;
+  friend bool operator==(const LayoutFrame&, const LayoutFrame&) = default;
+};
+/// destination -> source: there is room for it.
+struct LayoutAck {
+  friend bool operator==(const LayoutAck&, const LayoutAck&) = default;
+};
+/// source -> destination: page channels `first` to `first + count - 1` will say Hello.
+struct AddChannels {
+  std::uint16_t first = 0;
+  std::uint16_t count = 0;
+  friend bool operator==(const AddChannels&, const AddChannels&) = default;
+};
+/// destination -> source: they may connect.
+struct ChannelsAck {
+  std::uint16_t first = 0;
+  std::uint16_t count = 0;
+  friend bool operator==(const ChannelsAck&, const ChannelsAck&) = default;
+};
+/// destination -> source: every lane has ended the round, and everything in it is verified or suspect.
+struct RoundAck {
+  std::uint32_t round = 0;
+  friend bool operator==(const RoundAck&, const RoundAck&) = default;
+};
+/// destination -> source: these runs of a STABLE packet are damaged; send them again on this lane.
+struct Nak {
+  std::uint16_t lane = 0;
+  std::uint64_t sequence = 0;
+  std::vector<PageRun> runs;
+  friend bool operator==(const Nak&, const Nak&) = default;
+};
+/// destination -> source, before a RoundAck: these runs of LIVE packets changed on the way; they
+/// belong to the next round.
+struct Suspects {
+  std::vector<PageRun> runs;
+  friend bool operator==(const Suspects&, const Suspects&) = default;
+};
+/// Both ways, each second.
+struct Heartbeat {
+  enum class Phase : std::uint8_t { setup = 0, pages = 1, switchover = 2, ending = 3 };
+  std::uint64_t bytes_verified = 0;   ///< by the destination; 0 from the source
+  std::uint64_t lane_wait_micros = 0; ///< what all lanes together have waited for bytes (or for work)
+  Phase phase = Phase::setup;
+  friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
+};
+
+/// One lane's account of everything that it carried; both sides must have the same.
+struct LaneTranscript {
+  std::uint64_t packets = 0;
+  std::uint64_t payload_bytes = 0;
+  std::uint64_t headers = 0;   ///< chain over the headers' checksums
+  std::uint64_t verdicts = 0;  ///< chain over the NAKs
+  friend bool operator==(const LaneTranscript&, const LaneTranscript&) = default;
+};
+struct Transcript {
+  std::vector<LaneTranscript> lanes;  ///< by index
+  friend bool operator==(const Transcript&, const Transcript&) = default;
+};
+using Digest = std::array<std::byte, 16>;  ///< XXH3-128, canonical (big-endian) form
+
+/// source -> destination: the guest is paused and all is sent; make it durable.
+struct Prepare {
+  Transcript transcript;
+  std::vector<Digest> digests;  ///< one a region with Verify::full, else none
+  friend bool operator==(const Prepare&, const Prepare&) = default;
+};
+/// destination -> source: all of it is here, verified and durable.
+struct Ready {
+  Transcript transcript;
+  std::uint64_t units_received = 0;
+  std::uint64_t units_suspect = 0;
+  friend bool operator==(const Ready&, const Ready&) = default;
+};
+/// source -> destination: the guest is yours. From here on the source never runs it again.
+struct Commit {
+  Transcript transcript;
+  OwnerToken token;
+  friend bool operator==(const Commit&, const Commit&) = default;
+};
+/// destination -> source: it is mine.
+struct Started {
+  OwnerToken token;
+  friend bool operator==(const Started&, const Started&) = default;
+};
+/// Either way: the last words of a side that failed.
+struct Abort {
+  Errc code = Errc::cancelled;
+  std::string text;
+  friend bool operator==(const Abort&, const Abort&) = default;
+};
+/// A frame that this version does not know and may ignore.
+struct Unknown {
+  std::uint16_t type = 0;
+  friend bool operator==(const Unknown&, const Unknown&) = default;
+};
+
+using ControlFrame =
+    std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects, Heartbeat,
+                 Prepare, Ready, Commit, Started, Abort, Unknown>;
+
+/// A frame's type has this bit where a side that does not know it must ignore it; without it, refuse.
+inline constexpr std::uint16_t k_optional_frame = 0x8000;
+
+/// The frame must keep the limits (asserted); an Abort's text is cut to them. Not for Unknown.
+std::vector<std::byte> encode(const ControlFrame& frame);
+
+/// The whole length of the frame whose first k_prologue_bytes are these.
+Result<std::size_t> control_length(std::span<const std::byte> prologue);
+
+/// From the whole frame: its checksum (Errc::integrity), then every count, length and value
+/// (Errc::protocol). Layouts come out with every bound of limits.h kept and names unique.
+Result<ControlFrame> decode_control(std::span<const std::byte> frame);
+
+/// What a message that begins with these k_prologue_bytes is, for a line that carries both.
+enum class MessageKind { control, packet };
+Result<MessageKind> message_kind(std::span<const std::byte> prologue);
+
+/// The name of a frame, for errors and traces: "round-ack".
+std::string_view name_of(const ControlFrame& frame) noexcept;
+
+}  // namespace ferry::wire

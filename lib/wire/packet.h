@@ -1,0 +1,83 @@
+// The header of a packet of pages: bytes <-> values, no I/O. Sizes and offsets: docs/wire-format.md.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ferry/memory.h"
+#include "ferry/result.h"
+#include "wire/limits.h"
+
+namespace ferry::wire {
+
+enum class RunKind : std::uint8_t {
+  raw = 0,   ///< its bytes are in the payload
+  zero = 1,  ///< all zeros; nothing in the payload
+  // Numbers that later versions will speak; version 1 refuses them.
+  fill = 2,
+  compressed = 3,
+  delta = 4,
+  base_match = 5,
+  opaque = 6,
+};
+
+enum class Codec : std::uint8_t { none = 0, zstd = 1 };  ///< version 1 speaks none
+
+/// Flags of a packet. The upper sixteen are critical: an unknown one is refused.
+enum PacketFlags : std::uint32_t {
+  k_stable = 1u << 16,     ///< what was checksummed is what was sent: a mismatch is damage
+  k_live = 1u << 17,       ///< the guest may have written in between: a mismatch is a suspect
+  k_resend = 1u << 18,     ///< answers a NAK
+  k_end_round = 1u << 19,  ///< carries nothing, ends the round on this lane
+};
+inline constexpr std::uint32_t k_known_flags = k_stable | k_live | k_resend | k_end_round;
+
+/// A run on its way.
+struct WireRun {
+  PageRun run;
+  RunKind kind = RunKind::raw;
+  std::uint32_t payload_bytes = 0;  ///< its share of the payload; run.length for raw, 0 for zero
+  std::uint32_t parameter = 0;      ///< for kinds that have one; 0
+  friend bool operator==(const WireRun&, const WireRun&) = default;
+};
+
+/// A packet without its payload. The payload follows on the line: the runs' shares, in order.
+/// `checksums` has one XXH3-64 for every unit of every run's payload, in order; units are counted
+/// anew for each run, so that each checksum belongs to one unit of memory.
+struct PacketHeader {
+  std::uint64_t sequence = 0;  ///< of the lane, from 0, with no gaps
+  std::uint32_t flags = k_stable;
+  std::uint32_t round = 0;
+  Codec codec = Codec::none;
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t raw_bytes = 0;  ///< of the payload when decoded
+  std::vector<WireRun> runs;
+  std::vector<std::uint64_t> checksums;
+  friend bool operator==(const PacketHeader&, const PacketHeader&) = default;
+};
+
+/// What a header is worth in the transcript: its own checksum, over all of it.
+struct EncodedHeader {
+  std::vector<std::byte> bytes;
+  std::uint64_t checksum = 0;
+};
+struct DecodedHeader {
+  PacketHeader header;
+  std::uint64_t checksum = 0;
+};
+
+/// `header` must keep the limits and be consistent (asserted): payload_bytes and raw_bytes are sums.
+EncodedHeader encode(const PacketHeader& header);
+
+/// The length of the header (not the payload) whose first k_prologue_bytes are these.
+Result<std::size_t> packet_header_length(std::span<const std::byte> prologue);
+
+/// From the whole header: its checksum first (Errc::integrity), then every count, sum, flag, kind and
+/// alignment (Errc::protocol). Whether the runs lie in memory is GuestMemory::check's to say.
+Result<DecodedHeader> decode_packet(std::span<const std::byte> header);
+
+/// XXH3-64 of one unit of payload.
+std::uint64_t unit_checksum(std::span<const std::byte> unit) noexcept;
+
+}  // namespace ferry::wire
