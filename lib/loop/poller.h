@@ -16,12 +16,13 @@ namespace ferry {
 /// What an implementation must keep (others fell into each of these):
 /// - Several arms of one fd are merged: a second EPOLL_CTL_ADD is EEXIST.
 /// - After disarm() returns, the cookie is never reported. A disarm reaches the kernel before it
-///   returns, and the caller disarms before it closes the fd: an fd armed in io_uring and then closed
-///   keeps the peer waiting.
+///   returns, and the caller disarms before it closes the fd: an fd armed in io_uring and then
+///   closed keeps the peer waiting.
 /// - No submission stays queued when wait() is left: an unsubmitted arm keeps the ring's own fd
 ///   silent, which breaks embedding in another loop.
 /// - EINTR is not an error: wait() goes on, or returns no events.
 /// - An error or hang-up on the fd is reported as readiness for all that was wanted.
+/// - A descriptor that cannot be waited for (a regular file) is always ready.
 class Poller {
  public:
   struct Event {
@@ -31,13 +32,14 @@ class Poller {
 
   virtual ~Poller() = default;
 
-  /// Reports `cookie` once when `fd` is ready for any of `want`. Cookies are the caller's, unique
-  /// among those that are armed.
+  /// Reports `cookie` once when `fd` is ready for any of `want` (not none). Cookies are the
+  /// caller's, unique among those that are armed.
   virtual Result<void> arm(int fd, Interest want, std::uint64_t cookie) = 0;
   virtual void disarm(std::uint64_t cookie) noexcept = 0;
 
-  /// Blocks until something is ready, `deadline` passes (time_point::max(): none), or wake(). The
-  /// events are valid until the next call.
+  /// Blocks until something is ready, `deadline` passes (time_point::max(): none), or wake(). May
+  /// return earlier, with no events. The events are valid until the next wait(): arm() and disarm()
+  /// leave them alone.
   virtual Result<std::span<const Event>> wait(Clock::time_point deadline) = 0;
 
   /// Thread-safe. Ends the current or the next wait().

@@ -39,8 +39,8 @@ struct ChannelInfo {
 /// The facet of a channel that can be driven from an event loop. Neither call ever blocks.
 class Pollable {
  public:
-  /// Bytes moved, or (bytes == 0 and wait_for != none) what to wait for on fd() before trying again.
-  /// A read of zero bytes with wait_for == none means that the peer finished.
+  /// Bytes moved, or (bytes == 0 and wait_for != none) what to wait for on fd() before trying
+  /// again. A read of zero bytes with wait_for == none means that the peer finished.
   struct Step {
     std::size_t bytes = 0;
     Interest wait_for = Interest::none;

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <memory>
 #include <stop_token>
+#include <string>
 #include <vector>
 
 #include "ferry/channel.h"
@@ -26,25 +27,27 @@ class Poller;
 class EventLoop {
  public:
   static Result<std::unique_ptr<EventLoop>> create();
-  /// Drops every spawned Task. Helper threads that are still in their blocking call (a resolver that
-  /// hangs) are left to end by themselves, touching nothing of the loop.
+  /// Drops every spawned Task. Helper threads that are still in their blocking call (a resolver
+  /// that hangs) are left to end by themselves, touching nothing of the loop.
   ~EventLoop();
   EventLoop(const EventLoop&) = delete;
   EventLoop& operator=(const EventLoop&) = delete;
 
-  /// Waits until `fd` is ready for any of `want`; returns what it is ready for. An error or a hang-up
-  /// counts as ready: the next call on the descriptor says what it is. Two Tasks may wait on one fd.
+  /// Waits until `fd` is ready for any of `want`; returns what it is ready for. An error or a
+  /// hang-up counts as ready: the next call on the descriptor says what it is. Two Tasks may wait
+  /// on one fd.
   Task<Interest> ready(int fd, Interest want);
   Task<void> sleep_until(Clock::time_point when);
-  /// Runs `blocking` in a thread of its own and waits for its end. If the Task is dropped the thread
-  /// goes on to its end: `blocking` must own what it touches.
+  /// Runs `blocking` in a thread of its own and waits for its end; `blocking` itself is destroyed
+  /// by then. If the Task is dropped the thread goes on to its end: `blocking` must own what it
+  /// touches. Errc::system when there is no thread to be had.
   Task<void> on_helper_thread(std::function<void()> blocking);
   /// Waits for one of the signals, which every thread of the process must have blocked before, and
   /// returns its number.
   Task<int> signal(std::initializer_list<int> signals);
 
-  /// `task`, or Errc::timed_out when `deadline` comes first; the task is then dropped. `act` is the
-  /// error's context: "connect tcp://node7:4446".
+  /// `task`, or Errc::timed_out when `deadline` comes first; the task is then dropped. `act` names
+  /// what took too long: "connect tcp://node7:4446" becomes "connect tcp://node7:4446: timed out".
   template <class T>
   Task<T> within(Clock::time_point deadline, Task<T> task, std::string act);
 
@@ -52,19 +55,21 @@ class EventLoop {
   template <class T>
   Task<std::vector<T>> all(std::vector<Task<T>> tasks);
 
-  /// Runs the task to its end on its own. The loop owns it; `done` hears its Result, on the loop's
-  /// thread, and is not called when the loop is destroyed first.
+  /// Runs the task to its end on its own, from the loop's next turn on. The loop owns it; `done`
+  /// hears its Result when the task is gone, and is not called when the loop is destroyed first.
   void spawn(Task<void> task, std::move_only_function<void(Result<void>)> done = {});
 
-  /// Thread-safe. Runs `work` on the loop's thread, in order.
+  /// Thread-safe. Runs `work` on the loop's thread, in order. Work that is still waiting when the
+  /// loop is destroyed is destroyed with it.
   void post(std::move_only_function<void()> work);
 
-  /// Runs until stop().
+  /// Runs until stop(). A stop() that came before counts.
   void run();
   /// Thread-safe.
   void stop() noexcept;
 
-  /// Callbacks beneath the Tasks, one-shot. Ids are never reused; 0 is none.
+  /// Callbacks beneath the Tasks, one-shot. Ids are never reused; 0 is none. What was unwatched or
+  /// cancelled is never called, even when it was due already. unwatch() comes before close().
   using WatchId = std::uint64_t;
   using TimerId = std::uint64_t;
   Result<WatchId> watch(int fd, Interest want, std::move_only_function<void(Interest)> ready);
@@ -79,7 +84,9 @@ class EventLoop {
 };
 
 /// Runs `task` on the loop from another thread, and blocks for its Result. A stop request drops the
-/// task and gives Errc::cancelled. The loop must be running, and go on until this returns.
+/// task and gives Errc::cancelled, unless the task ends first. When this returns the task is gone:
+/// it may use what the caller's stack holds. The loop must be running, and go on until this
+/// returns.
 template <class T>
 Result<T> block_on(EventLoop& loop, Task<T> task, std::stop_token stop = {});
 

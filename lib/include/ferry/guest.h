@@ -21,7 +21,8 @@ namespace ferry {
 
 class Runtime;
 
-/// Names one hand-over of one guest. Whoever holds the token of a committed hand-over owns the guest.
+/// Names one hand-over of one guest. Whoever holds the token of a committed hand-over owns the
+/// guest.
 struct OwnerToken {
   std::array<std::byte, 16> bytes{};
   friend bool operator==(const OwnerToken&, const OwnerToken&) = default;
@@ -44,8 +45,8 @@ class SourceGuest {
 class DestinationGuest {
  public:
   virtual ~DestinationGuest() = default;
-  /// Provides memory for the layout that the source announced. The layout is within the limits of the
-  /// wire but otherwise the peer's word: names, sizes and number are to be judged here, and a
+  /// Provides memory for the layout that the source announced. The layout is within the limits of
+  /// the wire but otherwise the peer's word: names, sizes and number are to be judged here, and a
   /// failure's text reaches the peer. The memory must read as zeros.
   virtual Result<GuestMemory> map_memory(const Layout& wanted) = 0;
   /// All memory has arrived and is verified. Makes it durable where that means something; after
@@ -79,16 +80,16 @@ struct Warning {
 
 /// What a migration did.
 struct Report {
-  std::uint64_t bytes = 0;         ///< of memory that the destination holds
-  std::uint64_t wire_bytes = 0;    ///< on page channels, headers and resends included
+  std::uint64_t bytes = 0;       ///< of memory that the destination holds
+  std::uint64_t wire_bytes = 0;  ///< on page channels, headers and resends included
   std::uint64_t packets = 0;
   std::uint64_t rounds = 0;
-  std::uint64_t zero_bytes = 0;    ///< told, not sent
-  std::uint64_t resent = 0;        ///< units of 4 KiB that were damaged on the way, and sent again
-  std::uint64_t suspect = 0;       ///< units that changed while they were sent
+  std::uint64_t zero_bytes = 0;  ///< told, not sent
+  std::uint64_t resent = 0;      ///< units of 4 KiB that were damaged on the way, and sent again
+  std::uint64_t suspect = 0;     ///< units that changed while they were sent
   std::uint64_t zero_copy_fallbacks = 0;
-  std::uint64_t refused = 0;       ///< peers that were sent away
-  unsigned channels = 0;           ///< page channels
+  std::uint64_t refused = 0;            ///< peers that were sent away
+  unsigned channels = 0;                ///< page channels
   std::chrono::nanoseconds elapsed{};   ///< from the first word of the session to its end
   std::chrono::nanoseconds downtime{};  ///< from pause() to the peer's STARTED; 0 where nothing ran
   Verify verify = Verify::pages;
@@ -113,19 +114,20 @@ struct Observer {
 unsigned default_channels() noexcept;
 
 struct SendOptions {
-  unsigned channels = default_channels();      ///< page channels, 1 to 255
+  unsigned channels = default_channels();  ///< page channels, 1 to 255
   Verify verify = Verify::pages;
-  std::chrono::milliseconds timeout{30'000};   ///< to connect, and of the peer's silence later
+  std::chrono::milliseconds timeout{30'000};  ///< to connect, and of the peer's silence later
   Observer observer;
 };
 
 struct ReceiveOptions {
-  std::chrono::milliseconds timeout{30'000};   ///< of the peer's silence, once there is a peer
+  std::chrono::milliseconds timeout{30'000};  ///< of the peer's silence, once there is a peer
   Observer observer;
 };
 
 /// Moves a guest to whoever listens at `uri`. Blocks until it is there, or stays. A stop request
-/// ends it: before the commit the guest is resumed here (Errc::cancelled); after it nothing is undone.
+/// ends it: before the commit the guest is resumed here (Errc::cancelled); after it nothing is
+/// undone.
 Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const SendOptions& options,
              std::stop_token stop = {});
 

@@ -29,7 +29,7 @@ enum class Backing : std::uint8_t { anonymous, shmem, hugetlb, file };
 /// for as long as the migration runs.
 struct MemoryRegion {
   RegionId id = 0;                  ///< its place in GuestMemory, and its number on the wire
-  std::string name;                 ///< at most 255 bytes; unique
+  std::string name{};               ///< 1 to 255 bytes, no NUL; unique
   std::uint64_t guest_address = 0;  ///< where the guest sees it; 0 for an image
   std::uint64_t page_size = k_unit_bytes;  ///< a power of two, at least 4096
   std::uint64_t length = 0;         ///< in bytes; the last unit may be partial
@@ -49,7 +49,7 @@ struct PageRun {
 
 /// What a source says of its memory before it sends any of it.
 struct LayoutRegion {
-  std::string name;
+  std::string name{};
   std::uint64_t guest_address = 0;
   std::uint64_t page_size = k_unit_bytes;
   std::uint64_t length = 0;
@@ -64,6 +64,7 @@ struct Layout {
 class GuestMemory {
  public:
   /// Regions must be numbered 0, 1, 2, ...; each needs a mapping or a descriptor, unless it is empty.
+  /// Errc::usage. (What the wire demands of names and sizes is judged when they are announced.)
   static Result<GuestMemory> create(std::vector<MemoryRegion> regions);
 
   GuestMemory() = default;
@@ -73,7 +74,8 @@ class GuestMemory {
 
   /// The region that a run lies in, wholly. Runs from the wire are checked here and nowhere else:
   /// an unknown region, an offset that is no multiple of a unit, a length that is no multiple of a
-  /// unit although it ends inside the region, or an end outside it, are Errc::protocol.
+  /// unit although it ends inside the region, or an end outside it, are Errc::protocol. An empty run
+  /// passes.
   Result<const MemoryRegion*> check(const PageRun& run) const;
 
   /// The only way from a wire number to a pointer. Errc::guest where the region is not mapped.
@@ -86,7 +88,7 @@ class GuestMemory {
 
 /// One bit for every unit of a guest's memory. mark(), test() and test_and_mark() are thread-safe
 /// with each other (relaxed atomics: the bit itself is the only thing that they publish);
-/// everything else wants the bitmap for itself.
+/// everything else wants the bitmap for itself. All of them go through whole words.
 class PageBitmap {
  public:
   PageBitmap() = default;

@@ -27,8 +27,8 @@ enum class Errc {
 /// The word for a code, as logs and JSON events use it: "timed_out".
 std::string_view to_string(Errc code) noexcept;
 
-/// One failure. `context` names the act and the thing ("connect tcp://node7:4446"), `sys` is an errno
-/// or 0, `remedy` says what a person may do and may be empty.
+/// One failure. `context` names the act and the thing ("connect tcp://node7:4446"), `sys` is an
+/// errno or 0, `remedy` says what a person may do and may be empty.
 struct [[nodiscard]] Error {
   Errc code = Errc::system;
   int sys = 0;
@@ -55,11 +55,15 @@ inline std::unexpected<Error> fail_sys(Errc code, int sys, std::string context,
 
 }  // namespace ferry
 
-/// The value of a Result, or return its Error from the enclosing function.
+/// The value of a Result, or return its Error from the enclosing function. May be nested.
 /// (In a coroutine write `co_await result` instead.)
-#define FERRY_TRY(...)                                                              \
-  __extension__({                                                                   \
-    auto ferry_try_result = (__VA_ARGS__);                                          \
-    if (!ferry_try_result) return std::unexpected(std::move(ferry_try_result).error()); \
-    *std::move(ferry_try_result);                                                   \
+#define FERRY_TRY(...) FERRY_TRY_AS_(FERRY_TRY_JOIN_(ferry_try_, __COUNTER__), __VA_ARGS__)
+#define FERRY_TRY_AS_(result, ...) FERRY_TRY_NAMED_(result, __VA_ARGS__)
+#define FERRY_TRY_NAMED_(result, ...)                               \
+  __extension__({                                                   \
+    auto result = (__VA_ARGS__);                                    \
+    if (!result) return std::unexpected(std::move(result).error()); \
+    *std::move(result);                                             \
   })
+#define FERRY_TRY_JOIN_(a, b) FERRY_TRY_JOIN2_(a, b)
+#define FERRY_TRY_JOIN2_(a, b) a##b

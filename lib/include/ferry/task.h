@@ -15,7 +15,13 @@
 // destroyed where it waits, and every awaiter deregisters in its destructor. All of it happens on
 // the loop's thread; nothing here is thread-safe.
 //
-// Coroutine parameters are taken by value, or outlive the Task.
+// An awaiter of one's own is a local variable of the coroutine that awaits it. It resumes the
+// coroutine from a callback of the loop (watch, call_at, post) and not from inside another
+// coroutine: the one that runs could then be dropped while it runs.
+//
+// Coroutine parameters are taken by value, or outlive the Task. A lambda that captures, and a struct
+// written with braces (`Uri{...}`), get a name before a co_await expression uses them: as temporaries
+// of such an expression GCC 12 destroys them twice.
 #pragma once
 
 #include <cassert>
@@ -23,6 +29,7 @@
 #include <coroutine>
 #include <exception>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "ferry/result.h"
@@ -73,54 +80,87 @@ concept FailsWithError = requires(P& promise, Error error) {
   { promise.finish() } -> std::convertible_to<std::coroutine_handle<>>;
 };
 
+/// Runs a child Task for a coroutine that waits for it.
+///
+/// A child that ends before it has waited for anything does not resume its parent; the parent never
+/// suspends. Resuming it would nest one call in another, and where the compiler makes no tail calls
+/// (-O0, sanitizers) a loop over such children would use up the stack.
+template <class T>
+class ChildAwaiter : public Completion {
+ public:
+  explicit ChildAwaiter(Task<T> child) noexcept : child_(std::move(child)) {}
+  bool await_ready() const noexcept { return false; }
+
+  std::coroutine_handle<> completed() noexcept final {
+    ended_ = true;
+    return waiting_ ? resume_parent() : std::noop_coroutine();
+  }
+
+ protected:
+  ~ChildAwaiter() = default;
+
+  /// Starts the child. False when it has ended already: then resume_parent() is not called.
+  bool must_wait(std::coroutine_handle<> parent) noexcept {
+    parent_ = parent;
+    child_.start(*this).resume();
+    waiting_ = !ended_;
+    return waiting_;
+  }
+  /// The child has ended while the parent waits: which coroutine runs next?
+  virtual std::coroutine_handle<> resume_parent() noexcept { return parent_; }
+
+  Task<T> child_;
+  std::coroutine_handle<> parent_;
+
+ private:
+  bool ended_ = false;
+  bool waiting_ = false;
+};
+
 /// co_await of a Task from a Task; short-circuits.
 template <class T>
-class TaskAwaiter final : public Completion {
+class TaskAwaiter final : public ChildAwaiter<T> {
  public:
-  explicit TaskAwaiter(Task<T> child) noexcept : child_(std::move(child)) {}
+  using ChildAwaiter<T>::ChildAwaiter;
 
-  bool await_ready() const noexcept { return false; }
   template <FailsWithError P>
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<P> parent) noexcept {
-    parent_ = parent;
+  bool await_suspend(std::coroutine_handle<P> parent) noexcept {
     fail_parent_ = [](std::coroutine_handle<> handle, Error error) noexcept {
       auto& promise = std::coroutine_handle<P>::from_address(handle.address()).promise();
       promise.fail(std::move(error));
       return promise.finish();
     };
-    return child_.start(*this);
+    if (this->must_wait(parent)) return true;
+    if (this->child_.result()) return false;
+    resume_parent().resume();  // the parent's own end, which may destroy this awaiter
+    return true;
   }
   T await_resume() {
-    if constexpr (!std::is_void_v<T>) return *std::move(child_.result());
-  }
-
-  std::coroutine_handle<> completed() noexcept override {
-    if (child_.result()) return parent_;
-    return fail_parent_(parent_, std::move(child_.result()).error());
+    if constexpr (!std::is_void_v<T>) return *std::move(this->child_.result());
   }
 
  private:
-  Task<T> child_;
-  std::coroutine_handle<> parent_;
+  std::coroutine_handle<> resume_parent() noexcept override {
+    if (this->child_.result()) return this->parent_;
+    return fail_parent_(this->parent_, std::move(this->child_.result()).error());
+  }
+
   std::coroutine_handle<> (*fail_parent_)(std::coroutine_handle<>, Error) noexcept = nullptr;
+};
+
+/// What task.caught() gives.
+template <class T>
+struct [[nodiscard]] Caught {
+  Task<T> task;
 };
 
 /// co_await task.caught(): the Result, whatever it is.
 template <class T>
-class CaughtAwaiter final : public Completion {
+class CaughtAwaiter final : public ChildAwaiter<T> {
  public:
-  explicit CaughtAwaiter(Task<T> child) noexcept : child_(std::move(child)) {}
-  bool await_ready() const noexcept { return false; }
-  std::coroutine_handle<> await_suspend(std::coroutine_handle<> parent) noexcept {
-    parent_ = parent;
-    return child_.start(*this);
-  }
-  Result<T> await_resume() { return std::move(child_.result()); }
-  std::coroutine_handle<> completed() noexcept override { return parent_; }
-
- private:
-  Task<T> child_;
-  std::coroutine_handle<> parent_;
+  using ChildAwaiter<T>::ChildAwaiter;
+  bool await_suspend(std::coroutine_handle<> parent) noexcept { return this->must_wait(parent); }
+  Result<T> await_resume() { return std::move(this->child_.result()); }
 };
 
 /// co_await of a Result from a Task; short-circuits.
@@ -142,6 +182,20 @@ class ResultAwaiter {
   Result<T> result_;
 };
 
+/// co_await of an awaiter of one's own, by reference: GCC 12 would copy it into the frame, and the
+/// copy would be another one than the one that registered itself.
+template <class Awaiter>
+class AwaiterRef {
+ public:
+  explicit AwaiterRef(Awaiter& awaiter) noexcept : awaiter_(awaiter) {}
+  bool await_ready() { return awaiter_.await_ready(); }
+  auto await_suspend(std::coroutine_handle<> waiter) { return awaiter_.await_suspend(waiter); }
+  decltype(auto) await_resume() { return awaiter_.await_resume(); }
+
+ private:
+  Awaiter& awaiter_;
+};
+
 template <class T>
 class PromiseOf : public PromiseBase {
  public:
@@ -153,15 +207,19 @@ class PromiseOf : public PromiseBase {
     return TaskAwaiter<U>(std::move(task));
   }
   template <class U>
+  CaughtAwaiter<U> await_transform(Caught<U> caught) noexcept {
+    return CaughtAwaiter<U>(std::move(caught.task));
+  }
+  template <class U>
   ResultAwaiter<U> await_transform(Result<U> r) noexcept {
     return ResultAwaiter<U>(std::move(r));
   }
   ResultAwaiter<void> await_transform(std::unexpected<Error> error) noexcept {
     return ResultAwaiter<void>(Result<void>(std::move(error)));
   }
-  template <class Awaitable>
-  Awaitable&& await_transform(Awaitable&& awaitable) noexcept {
-    return std::forward<Awaitable>(awaitable);
+  template <class Awaiter>
+  AwaiterRef<Awaiter> await_transform(Awaiter& awaiter) noexcept {
+    return AwaiterRef<Awaiter>(awaiter);
   }
 
   std::optional<Result<T>> result;
@@ -171,8 +229,7 @@ template <class T>
 class Promise final : public PromiseOf<T> {
  public:
   template <class U = T>
-    requires std::constructible_from<Result<T>, U&&>
-  void return_value(U&& value) {
+  requires std::constructible_from<Result<T>, U &&> void return_value(U&& value) {
     this->result.emplace(std::forward<U>(value));
   }
 };
@@ -206,9 +263,7 @@ class [[nodiscard]] Task {
   explicit operator bool() const noexcept { return static_cast<bool>(handle_); }
 
   /// Awaited, gives the Result instead of short-circuiting on a failure.
-  detail::CaughtAwaiter<T> caught() && noexcept {
-    return detail::CaughtAwaiter<T>(std::move(*this));
-  }
+  detail::Caught<T> caught() && noexcept { return {std::move(*this)}; }
 
   /// For awaiters: the coroutine to resume in order to begin; `completion` hears of the end.
   std::coroutine_handle<> start(detail::Completion& completion) noexcept {

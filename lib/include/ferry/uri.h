@@ -12,20 +12,24 @@ namespace ferry {
 
 inline constexpr std::uint16_t k_default_port = 4446;
 
-/// An address, parsed. `tcp://host:port`, `unix:///path`, `unix://@abstract`, `rdma://host:port`, ...;
-/// QEMU's `tcp:host:port` and `unix:/path` are understood too. IPv6 stands in brackets.
+/// An address, parsed: `tcp://host:port`, `unix:///path`, `unix://@abstract`, `vsock://cid:port`,
+/// `file:///path`, `exec:command`, `fd:3`, `stdio:`, ...; QEMU's `tcp:host:port`, `unix:/path` and
+/// `vsock:cid:port` are understood too. IPv6 stands in brackets. Where a scheme is followed by
+/// `//`, a query may end the URI, and `%20` and the like are decoded in path and query.
 struct Uri {
-  std::string scheme;
-  std::string host;                       ///< without brackets; empty: all addresses
-  std::uint16_t port = k_default_port;    ///< 0: any free one, for a listener
-  std::string path;                       ///< for schemes that have one; '@name' is abstract
+  std::string scheme;                   ///< in small letters
+  std::string host;                     ///< without brackets; empty: all addresses; a vsock's cid
+  std::uint16_t port = k_default_port;  ///< 0: any free one, for a listener
+  std::string path;  ///< '@name' is abstract; the command of exec:, the number of fd:
   std::map<std::string, std::string> query;
 
-  /// Checks the syntax, and that the scheme's address form is one of the two that Ferry knows
-  /// (host and port, or path). Which schemes there are is Runtime's to say. Errc::usage.
+  /// Checks the syntax, by the address form that the scheme takes. Which schemes there are is
+  /// Runtime's to say: one that is not known here takes host and port. Any bytes may be given;
+  /// control characters are refused. Errc::usage.
   static Result<Uri> parse(std::string_view text);
 
-  /// The URI in Ferry's own form. parse(text()) gives the same Uri.
+  /// The URI in Ferry's own form, one word unless it is a command. parse(text()) gives the same
+  /// Uri.
   std::string text() const;
 
   friend bool operator==(const Uri&, const Uri&) = default;

@@ -1,0 +1,179 @@
+#include "loop/async_io.h"
+
+#include <algorithm>
+#include <array>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace ferry {
+namespace {
+
+constexpr std::size_t k_drain_bytes = 16 * 1024;  // read at a time, when nobody looks at them
+
+std::string peer_of(Channel& channel) {
+  const ChannelInfo& info = channel.info();
+  return info.peer.empty() ? info.scheme : info.peer;
+}
+
+std::unexpected<Error> cut_short(Channel& channel) {
+  return fail(Errc::disconnected,
+              "read from " + peer_of(channel) + ": the peer finished too early");
+}
+
+iovec piece_of(std::span<const std::byte> bytes) noexcept {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
+/// One blocking call on a channel that is the helper thread's for its duration. Shared by the
+/// thread and the Task; the Task must not go before the thread has left the channel.
+class BlockingUse {
+ public:
+  /// On the helper thread.
+  void run(Channel& channel, const std::function<Result<void>(Channel&)>& call) {
+    {
+      std::lock_guard lock(mutex_);
+      if (stage_ == Stage::over) return;  // given up before it began: the channel may be gone
+      stage_ = Stage::inside;
+    }
+    Result<void> result = call(channel);
+    std::lock_guard lock(mutex_);
+    result_ = std::move(result);
+    stage_ = Stage::over;
+    left_.notify_one();
+  }
+
+  /// On the loop's thread. Afterwards the helper thread does not touch the channel any more.
+  void give_up(Channel& channel) {
+    std::unique_lock lock(mutex_);
+    if (stage_ == Stage::inside) {
+      channel.cancel();
+      left_.wait(lock, [this] { return stage_ == Stage::over; });
+    }
+    stage_ = Stage::over;
+  }
+
+  Result<void> take_result() {
+    std::lock_guard lock(mutex_);
+    return std::move(result_);
+  }
+
+ private:
+  enum class Stage { not_begun, inside, over };
+  std::mutex mutex_;
+  std::condition_variable left_;
+  Stage stage_ = Stage::not_begun;
+  Result<void> result_;
+};
+
+/// Gives the use up when the Task is dropped.
+class UseGuard {
+ public:
+  UseGuard(BlockingUse& use, Channel& channel) noexcept : use_(use), channel_(channel) {}
+  ~UseGuard() { use_.give_up(channel_); }
+  UseGuard(const UseGuard&) = delete;
+  UseGuard& operator=(const UseGuard&) = delete;
+
+ private:
+  BlockingUse& use_;
+  Channel& channel_;
+};
+
+Task<void> use_blocking(EventLoop& loop, Channel& channel,
+                        std::function<Result<void>(Channel&)> call) {
+  auto use = std::make_shared<BlockingUse>();
+  const UseGuard guard(*use, channel);
+  const auto run = [use, &channel, &call] { use->run(channel, call); };
+  co_await loop.on_helper_thread(run);
+  co_await use->take_result();
+}
+
+Result<void> read_blocking(Channel& channel, std::span<std::byte> into) {
+  while (!into.empty()) {
+    const iovec piece = piece_of(into);
+    const std::size_t got = FERRY_TRY(channel.read_some({&piece, 1}));
+    if (got == 0) return cut_short(channel);
+    into = into.subspan(got);
+  }
+  return {};
+}
+
+Result<void> write_blocking(Channel& channel, std::span<const std::byte> from) {
+  const iovec piece = piece_of(from);
+  FERRY_TRY(channel.write({&piece, 1}));
+  return channel.flush();
+}
+
+Result<void> drain_blocking(Channel& channel, std::size_t max_bytes) {
+  std::array<std::byte, k_drain_bytes> buffer;
+  while (max_bytes > 0) {
+    const iovec piece = piece_of(std::span(buffer).first(std::min(max_bytes, buffer.size())));
+    const std::size_t got = FERRY_TRY(channel.read_some({&piece, 1}));
+    if (got == 0) return {};
+    max_bytes -= got;
+  }
+  return {};
+}
+
+/// At least one byte, or 0 when the peer finished.
+Task<std::size_t> read_some(EventLoop& loop, Pollable& pollable, std::span<std::byte> into) {
+  const iovec piece = piece_of(into);
+  for (;;) {
+    const Pollable::Step step = co_await pollable.try_read_some({&piece, 1});
+    if (step.wait_for == Interest::none) co_return step.bytes;
+    co_await loop.ready(pollable.fd(), step.wait_for);
+  }
+}
+
+}  // namespace
+
+Task<void> read_exactly(EventLoop& loop, Channel& channel, std::span<std::byte> into) {
+  Pollable* const pollable = channel.facets().pollable;
+  if (!pollable) {
+    const auto read = [into](Channel& c) { return read_blocking(c, into); };
+    co_await use_blocking(loop, channel, read);
+    co_return;
+  }
+  while (!into.empty()) {
+    const std::size_t got = co_await read_some(loop, *pollable, into);
+    if (got == 0) co_await cut_short(channel);
+    into = into.subspan(got);
+  }
+}
+
+Task<void> write_all(EventLoop& loop, Channel& channel, std::vector<std::byte> from) {
+  std::span<const std::byte> left = from;
+  Pollable* const pollable = channel.facets().pollable;
+  if (!pollable) {
+    const auto write = [left](Channel& c) { return write_blocking(c, left); };
+    co_await use_blocking(loop, channel, write);
+    co_return;
+  }
+  while (!left.empty()) {
+    const iovec piece = piece_of(left);
+    const Pollable::Step step = co_await pollable->try_write_some({&piece, 1});
+    left = left.subspan(step.bytes);
+    if (step.wait_for != Interest::none) co_await loop.ready(pollable->fd(), step.wait_for);
+  }
+}
+
+Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes) {
+  Pollable* const pollable = channel.facets().pollable;
+  if (!pollable) {
+    const auto read = [max_bytes](Channel& c) { return drain_blocking(c, max_bytes); };
+    co_await use_blocking(loop, channel, read);
+    co_return;
+  }
+  std::vector<std::byte> buffer(k_drain_bytes);
+  while (max_bytes > 0) {
+    const auto room = std::span(buffer).first(std::min(max_bytes, buffer.size()));
+    const std::size_t got = co_await read_some(loop, *pollable, room);
+    if (got == 0) co_return;
+    max_bytes -= got;
+  }
+}
+
+}  // namespace ferry
