@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -18,7 +19,7 @@ namespace ferry::wire {
 
 /// source -> destination: the memory that will come. Always the first frame.
 struct LayoutFrame {
-  Layout layout;
+  Layout layout{};
   friend bool operator==(const LayoutFrame&, const LayoutFrame&) = default;
 };
 /// destination -> source: there is room for it.
@@ -37,29 +38,32 @@ struct ChannelsAck {
   std::uint16_t count = 0;
   friend bool operator==(const ChannelsAck&, const ChannelsAck&) = default;
 };
-/// destination -> source: every lane has ended the round, and everything in it is verified or suspect.
+/// destination -> source: every lane has ended the round, and everything in it is verified or
+/// suspect.
 struct RoundAck {
   std::uint32_t round = 0;
   friend bool operator==(const RoundAck&, const RoundAck&) = default;
 };
 /// destination -> source: these runs of a STABLE packet are damaged; send them again on this lane.
+/// At least one.
 struct Nak {
   std::uint16_t lane = 0;
   std::uint64_t sequence = 0;
-  std::vector<PageRun> runs;
+  std::vector<PageRun> runs{};
   friend bool operator==(const Nak&, const Nak&) = default;
 };
 /// destination -> source, before a RoundAck: these runs of LIVE packets changed on the way; they
 /// belong to the next round.
 struct Suspects {
-  std::vector<PageRun> runs;
+  std::vector<PageRun> runs{};
   friend bool operator==(const Suspects&, const Suspects&) = default;
 };
 /// Both ways, each second.
 struct Heartbeat {
   enum class Phase : std::uint8_t { setup = 0, pages = 1, switchover = 2, ending = 3 };
-  std::uint64_t bytes_verified = 0;   ///< by the destination; 0 from the source
-  std::uint64_t lane_wait_micros = 0; ///< what all lanes together have waited for bytes (or for work)
+  std::uint64_t bytes_verified = 0;  ///< by the destination; 0 from the source
+  std::uint64_t lane_wait_micros =
+      0;  ///< what all lanes together have waited for bytes (or for work)
   Phase phase = Phase::setup;
   friend bool operator==(const Heartbeat&, const Heartbeat&) = default;
 };
@@ -73,39 +77,40 @@ struct LaneTranscript {
   friend bool operator==(const LaneTranscript&, const LaneTranscript&) = default;
 };
 struct Transcript {
-  std::vector<LaneTranscript> lanes;  ///< by index
+  std::vector<LaneTranscript> lanes{};  ///< by index
   friend bool operator==(const Transcript&, const Transcript&) = default;
 };
 using Digest = std::array<std::byte, 16>;  ///< XXH3-128, canonical (big-endian) form
 
 /// source -> destination: the guest is paused and all is sent; make it durable.
 struct Prepare {
-  Transcript transcript;
-  std::vector<Digest> digests;  ///< one a region with Verify::full, else none
+  Transcript transcript{};
+  std::vector<Digest> digests{};  ///< one a region with Verify::full, else none
   friend bool operator==(const Prepare&, const Prepare&) = default;
 };
 /// destination -> source: all of it is here, verified and durable.
 struct Ready {
-  Transcript transcript;
+  Transcript transcript{};
   std::uint64_t units_received = 0;
   std::uint64_t units_suspect = 0;
   friend bool operator==(const Ready&, const Ready&) = default;
 };
 /// source -> destination: the guest is yours. From here on the source never runs it again.
 struct Commit {
-  Transcript transcript;
-  OwnerToken token;
+  Transcript transcript{};
+  OwnerToken token{};
   friend bool operator==(const Commit&, const Commit&) = default;
 };
 /// destination -> source: it is mine.
 struct Started {
-  OwnerToken token;
+  OwnerToken token{};
   friend bool operator==(const Started&, const Started&) = default;
 };
-/// Either way: the last words of a side that failed.
+/// Either way: the last words of a side that failed. A code that is newer than this side reads as
+/// Errc::disconnected: the peer failed, and its text says how.
 struct Abort {
   Errc code = Errc::cancelled;
-  std::string text;
+  std::string text{};  ///< for people; encode() cuts it to the limit, decode_control() escapes it
   friend bool operator==(const Abort&, const Abort&) = default;
 };
 /// A frame that this version does not know and may ignore.
@@ -115,23 +120,30 @@ struct Unknown {
 };
 
 using ControlFrame =
-    std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects, Heartbeat,
-                 Prepare, Ready, Commit, Started, Abort, Unknown>;
+    std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects,
+                 Heartbeat, Prepare, Ready, Commit, Started, Abort, Unknown>;
 
-/// A frame's type has this bit where a side that does not know it must ignore it; without it, refuse.
+/// A frame's type has this bit where a side that does not know it must ignore it; without it,
+/// refuse.
 inline constexpr std::uint16_t k_optional_frame = 0x8000;
 
-/// The frame must keep the limits (asserted); an Abort's text is cut to them. Not for Unknown.
+/// The frame must keep what decode_control() demands (asserted). Not for Unknown.
 std::vector<std::byte> encode(const ControlFrame& frame);
 
-/// The whole length of the frame whose first k_prologue_bytes are these.
+/// Does a layout keep every rule of the wire: number, names and page sizes of its regions, and
+/// their sum? A source asks before it encodes its own. The error's code is `blame`, whose fault it
+/// is.
+Result<void> check_layout(const Layout& layout, Errc blame);
+
+/// The whole length of the frame whose first k_prologue_bytes are these. Errc::protocol.
 Result<std::size_t> control_length(std::span<const std::byte> prologue);
 
 /// From the whole frame: its checksum (Errc::integrity), then every count, length and value
-/// (Errc::protocol). Layouts come out with every bound of limits.h kept and names unique.
+/// (Errc::protocol). Layouts have passed check_layout(); runs are such as some memory could have.
 Result<ControlFrame> decode_control(std::span<const std::byte> frame);
 
 /// What a message that begins with these k_prologue_bytes is, for a line that carries both.
+/// Errc::protocol where it is neither.
 enum class MessageKind { control, packet };
 Result<MessageKind> message_kind(std::span<const std::byte> prologue);
 

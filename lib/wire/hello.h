@@ -14,7 +14,7 @@ namespace ferry::wire {
 
 using SessionId = std::array<std::byte, 16>;
 
-enum class Role : std::uint8_t {
+enum class Role : std::uint16_t {
   control = 1,  ///< frames of the session; one, and the first
   page = 2,     ///< packets
   urgent = 3,   ///< pages that a fault waits for (postcopy); none speaks it yet
@@ -39,7 +39,8 @@ struct Hello {
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
-/// The answer. `code` 0 accepts; otherwise `reason` says why not, and nothing follows.
+/// The answer. `accepted` opens the channel; with any other verdict, known or not, `reason` says
+/// why not, and nothing follows.
 struct HelloAck {
   enum class Verdict : std::uint16_t {
     accepted = 0,
@@ -52,16 +53,19 @@ struct HelloAck {
     ended = 7,        ///< the session is over
   };
   Verdict verdict = Verdict::accepted;
-  std::uint16_t version = k_version_max;  ///< chosen; when refused for its version, the newest we have
+  std::uint16_t version =
+      k_version_max;  ///< chosen; when refused for its version, the newest we have
   SessionId session{};
   std::uint32_t critical_features = 0;
   std::uint32_t optional_features = 0;
-  std::string reason;  ///< for people
+  std::string
+      reason{};  ///< for people; encode() cuts it to the limit, decode_hello_ack() escapes it
   friend bool operator==(const HelloAck&, const HelloAck&) = default;
 };
 
 /// TLV extensions follow the fixed part in both; none is defined in version 1. An unknown one is
-/// ignored unless its type has the critical bit.
+/// ignored, unless its type has the critical bit: then decoding is Errc::unsupported, and the
+/// answer is Verdict::feature.
 inline constexpr std::uint16_t k_critical_extension = 0x8000;
 
 std::vector<std::byte> encode(const Hello& hello);
@@ -72,8 +76,9 @@ std::vector<std::byte> encode(const HelloAck& ack);
 Result<std::size_t> hello_length(std::span<const std::byte> prologue);
 Result<std::size_t> hello_ack_length(std::span<const std::byte> prologue);
 
-/// From the whole message. Errc::protocol, or Errc::integrity where its checksum differs. An unknown
-/// role, version or feature decodes: it is the session's to refuse, so that the peer hears why.
+/// From the whole message. Errc::integrity where its checksum differs, Errc::protocol where it is
+/// malformed. An unknown role, version, feature or verdict decodes: it is the session's to refuse,
+/// so that the peer hears why.
 Result<Hello> decode_hello(std::span<const std::byte> message);
 Result<HelloAck> decode_hello_ack(std::span<const std::byte> message);
 

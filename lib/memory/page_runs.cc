@@ -1,0 +1,116 @@
+#include "memory/page_runs.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include "memory/zero_page.h"
+
+namespace ferry {
+namespace {
+
+constexpr std::uint64_t unit_floor(std::uint64_t offset) noexcept {
+  return offset - offset % k_unit_bytes;
+}
+
+}  // namespace
+
+std::vector<Stretch> split_zeros(const PageRun& run, std::span<const std::byte> bytes) {
+  assert(bytes.size() == run.length && run.offset % k_unit_bytes == 0);
+  std::vector<Stretch> stretches;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const auto unit = bytes.subspan(at, std::min<std::size_t>(k_unit_bytes, bytes.size() - at));
+    const bool zero = is_zero(unit);
+    if (stretches.empty() || stretches.back().zero != zero) {
+      stretches.push_back({{run.region, run.offset + at, 0}, zero});
+    }
+    stretches.back().run.length += unit.size();
+    at += unit.size();
+  }
+  return stretches;
+}
+
+ExtentWalker::ExtentWalker(const MemoryRegion& region) noexcept
+    : region_(region.id), length_(region.length), fd_(region.fd), fd_offset_(region.fd_offset) {}
+
+Result<std::optional<Extent>> ExtentWalker::next() {
+  if (at_ >= length_) return std::nullopt;
+  const std::uint64_t begin = at_;
+  const std::uint64_t data = FERRY_TRY(next_data(begin));
+  const bool hole = data > begin;
+  at_ = hole ? data : FERRY_TRY(next_hole(begin));
+  return Extent{{region_, begin, at_ - begin}, hole};
+}
+
+/// Where the next data or hole at or after `from` begins, as an offset in the region: nothing where
+/// there is none before the region's end. A descriptor that knows no holes is forgotten.
+Result<std::optional<std::uint64_t>> ExtentWalker::seek(Seek what, std::uint64_t from) {
+  const std::uint64_t asked = fd_offset_ + from;
+  const off_t found =
+      ::lseek(fd_, static_cast<off_t>(asked), what == Seek::data ? SEEK_DATA : SEEK_HOLE);
+  if (found < 0 && errno == ENXIO) {
+    // Nothing but a hole up to the file's end; also what a file says that was cut short.
+    FERRY_TRY(check_file_length());
+    return std::nullopt;
+  }
+  const bool knows_no_holes = found < 0 && (errno == EINVAL || errno == ESPIPE);
+  // Some character devices answer any lseek(2) with the offset that they had.
+  if (knows_no_holes || (found >= 0 && static_cast<std::uint64_t>(found) < asked)) {
+    fd_ = -1;
+    return what == Seek::data ? std::optional(from) : std::nullopt;
+  }
+  if (found < 0) {
+    return fail_sys(Errc::system, errno,
+                    fmt::format("find the holes of memory region {}", region_));
+  }
+  const std::uint64_t offset = static_cast<std::uint64_t>(found) - fd_offset_;
+  return offset < length_ ? std::optional(offset) : std::nullopt;
+}
+
+/// The first unit at or after `from` that has data, or the region's end.
+Result<std::uint64_t> ExtentWalker::next_data(std::uint64_t from) {
+  if (fd_ < 0) return from;
+  const std::optional<std::uint64_t> data = FERRY_TRY(seek(Seek::data, from));
+  return data ? unit_floor(*data) : length_;
+}
+
+/// The first unit after the one at `from` that is a hole in whole, or the region's end.
+Result<std::uint64_t> ExtentWalker::next_hole(std::uint64_t from) {
+  if (length_ - from <= k_unit_bytes) return length_;
+  // At least one unit on, also when somebody punches the hole between two questions.
+  from += k_unit_bytes;
+  while (fd_ >= 0) {
+    const std::optional<std::uint64_t> hole = FERRY_TRY(seek(Seek::hole, from));
+    if (!hole || fd_ < 0) break;
+    const std::uint64_t begin = units_in(*hole) * k_unit_bytes;
+    if (begin >= length_) break;
+    const std::uint64_t data = FERRY_TRY(next_data(begin));
+    if (data > begin) return begin;
+    from = begin + k_unit_bytes;  // filled before a unit was over
+    if (from >= length_) break;
+  }
+  return length_;
+}
+
+Result<void> ExtentWalker::check_file_length() const {
+  struct stat file {};
+  if (::fstat(fd_, &file) != 0) {
+    return fail_sys(Errc::system, errno,
+                    fmt::format("look at the file of memory region {}", region_));
+  }
+  if (!S_ISREG(file.st_mode)) return {};
+  const auto size = static_cast<std::uint64_t>(file.st_size);
+  if (size < fd_offset_ || size - fd_offset_ < length_) {
+    return fail(Errc::system,
+                fmt::format("memory region {}: its file became shorter than its {} bytes", region_,
+                            length_),
+                "does something else write to it?");
+  }
+  return {};
+}
+
+}  // namespace ferry

@@ -1,0 +1,65 @@
+// Regions cut into runs: where there is data, and where there is nothing to send.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ferry/memory.h"
+#include "ferry/result.h"
+
+namespace ferry {
+
+/// A stretch of memory that is all zeros, or that has something in each of its units.
+struct Stretch {
+  PageRun run;
+  bool zero = false;
+  friend bool operator==(const Stretch&, const Stretch&) = default;
+};
+
+/// The stretches of `run`, in order, each as long as it can be; together they cover the run.
+/// `bytes` is what `run` says of its region: just as long, and it begins on a unit.
+std::vector<Stretch> split_zeros(const PageRun& run, std::span<const std::byte> bytes);
+
+/// A part of a region, as its file system tells it.
+struct Extent {
+  PageRun run;
+  bool hole = false;  ///< no storage behind any of it: it reads as zeros, and need not be read
+  friend bool operator==(const Extent&, const Extent&) = default;
+};
+
+/// Walks the holes and the data of a region, from its start to its end, asking the file system only
+/// as it goes. The extents are in order, touch each other, begin on units of the region, and
+/// together are the region. A unit that is a hole only in part is data.
+///
+/// All of it is data where the region has no descriptor, or one that knows no holes (block
+/// devices). The memory must be what the descriptor says: a private mapping has pages of its own
+/// over the file's holes, and is to be walked without its descriptor.
+///
+/// Borrows the descriptor, and moves its file offset, which all who share the open file share: read
+/// with pread(2). Several walkers of one descriptor do not disturb each other. Used by one thread.
+class ExtentWalker {
+ public:
+  explicit ExtentWalker(const MemoryRegion& region) noexcept;
+
+  /// The next extent, or nothing at the region's end. Errc::system where the file cannot tell, or
+  /// has become shorter than the region.
+  Result<std::optional<Extent>> next();
+
+ private:
+  enum class Seek { data, hole };
+  Result<std::optional<std::uint64_t>> seek(Seek what, std::uint64_t from);
+  Result<std::uint64_t> next_data(std::uint64_t from);
+  Result<std::uint64_t> next_hole(std::uint64_t from);
+  Result<void> check_file_length() const;
+
+  RegionId region_;
+  std::uint64_t length_;
+  int fd_;  // -1 from when it proves to know no holes
+  std::uint64_t fd_offset_;
+  std::uint64_t at_ = 0;
+};
+
+}  // namespace ferry

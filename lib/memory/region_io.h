@@ -1,0 +1,32 @@
+// The bytes of a region, whichever way they are reached: through its mapping, or by its descriptor.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+#include <stop_token>
+
+#include "ferry/memory.h"
+#include "ferry/result.h"
+
+namespace ferry {
+
+/// The bytes of a run that GuestMemory::check passed: in place where the region is mapped,
+/// otherwise read into `staging`, which must have room for them. Errc::system when the file has
+/// become shorter or cannot be read.
+Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRun& run,
+                                        std::span<std::byte> staging);
+
+/// Writes bytes to a region that has no mapping. Errc::system, with the disk's own reason.
+Result<void> store(const MemoryRegion& region, std::uint64_t offset,
+                   std::span<const std::byte> bytes);
+
+/// Makes a run read as zeros; gives its blocks back where the memory can.
+Result<void> clear(const MemoryRegion& region, const PageRun& run);
+
+/// A digest of a region's content: XXH3-128 over every unit that is not all zeros, in order, each
+/// preceded by its offset as eight little-endian bytes. Holes cost nothing, then. A stop request
+/// ends it with Errc::cancelled.
+Result<std::array<std::byte, 16>> digest_of(const MemoryRegion& region, std::stop_token stop);
+
+}  // namespace ferry

@@ -1,0 +1,220 @@
+#include "memory/page_runs.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "ferry/unique_fd.h"
+
+namespace ferry {
+namespace {
+
+PageRun units(std::uint64_t first, std::uint64_t count) {
+  return {0, first * k_unit_bytes, count * k_unit_bytes};
+}
+Extent data(std::uint64_t first, std::uint64_t count) { return {units(first, count), false}; }
+Extent hole(std::uint64_t first, std::uint64_t count) { return {units(first, count), true}; }
+
+/// A file in memory whose pages have data where `pages` has an x, and none where it has a dot.
+UniqueFd file_of(const std::string& pages) {
+  UniqueFd fd(::memfd_create("page_runs_test", MFD_CLOEXEC));
+  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(pages.size() * k_unit_bytes)), 0);
+  for (std::size_t page = 0; page < pages.size(); ++page) {
+    if (pages[page] == '.') continue;
+    EXPECT_EQ(::pwrite(fd.get(), "x", 1, static_cast<off_t>(page * k_unit_bytes)), 1);
+  }
+  return fd;
+}
+
+MemoryRegion region_of(const UniqueFd& fd, std::uint64_t length, std::uint64_t fd_offset = 0) {
+  return {.name = "file", .length = length, .fd = fd.get(), .fd_offset = fd_offset};
+}
+
+Result<std::vector<Extent>> walk(const MemoryRegion& region) {
+  std::vector<Extent> extents;
+  ExtentWalker walker(region);
+  while (const auto extent = FERRY_TRY(walker.next())) extents.push_back(*extent);
+  EXPECT_FALSE(walker.next()->has_value()) << "an end stays the end";
+  return extents;
+}
+
+void expect_extents(const MemoryRegion& region, const std::vector<Extent>& expected) {
+  const auto found = walk(region);
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_EQ(*found, expected);
+}
+
+TEST(SplitZeros, OfNothingIsNothing) { EXPECT_TRUE(split_zeros({0, 0, 0}, {}).empty()); }
+
+TEST(SplitZeros, JoinsWhatIsAlike) {
+  std::vector<std::byte> memory(6 * k_unit_bytes);
+  memory[k_unit_bytes] = std::byte{1};          // unit 1, its first byte
+  memory[3 * k_unit_bytes - 1] = std::byte{1};  // unit 2, its last
+  const PageRun run{7, 10 * k_unit_bytes, memory.size()};
+  const std::vector<Stretch> expected{{{7, 10 * k_unit_bytes, k_unit_bytes}, true},
+                                      {{7, 11 * k_unit_bytes, 2 * k_unit_bytes}, false},
+                                      {{7, 13 * k_unit_bytes, 3 * k_unit_bytes}, true}};
+  EXPECT_EQ(split_zeros(run, memory), expected);
+}
+
+TEST(SplitZeros, JudgesAPartialLastUnitByItself) {
+  std::vector<std::byte> memory(k_unit_bytes + 100);
+  const PageRun run{0, 0, memory.size()};
+  EXPECT_EQ(split_zeros(run, memory), (std::vector<Stretch>{{run, true}}));
+  memory.back() = std::byte{1};
+  EXPECT_EQ(split_zeros(run, memory),
+            (std::vector<Stretch>{{units(0, 1), true}, {{0, k_unit_bytes, 100}, false}}));
+}
+
+TEST(SplitZeros, AgreesWithALookAtEveryUnit) {
+  std::mt19937 random(3);
+  for (int trial = 0; trial < 100; ++trial) {
+    std::vector<std::byte> memory(1 + random() % (20 * k_unit_bytes));
+    std::vector<bool> zero;
+    for (std::size_t at = 0; at < memory.size(); at += k_unit_bytes) {
+      zero.push_back(random() % 2 == 0);
+      const std::size_t length = std::min<std::size_t>(k_unit_bytes, memory.size() - at);
+      if (!zero.back()) memory[at + random() % length] = std::byte{1};
+    }
+    std::vector<bool> found;
+    std::uint64_t next = 0;
+    for (const Stretch& stretch : split_zeros({0, 0, memory.size()}, memory)) {
+      ASSERT_EQ(stretch.run.offset, next);
+      ASSERT_TRUE(found.empty() || found.back() != stretch.zero) << "as long as it can be";
+      found.insert(found.end(), units_in(stretch.run.length), stretch.zero);
+      next += stretch.run.length;
+    }
+    ASSERT_EQ(next, memory.size());
+    ASSERT_EQ(found, zero);
+  }
+}
+
+TEST(ExtentWalker, WithoutADescriptorAllIsData) {
+  expect_extents({.length = 3 * k_unit_bytes + 5}, {{{0, 0, 3 * k_unit_bytes + 5}, false}});
+}
+
+TEST(ExtentWalker, AnEmptyRegionHasNoExtents) { expect_extents({.length = 0}, {}); }
+
+TEST(ExtentWalker, FindsHolesAndData) {
+  const UniqueFd fd = file_of("..xxx.x....");
+  expect_extents(region_of(fd, 11 * k_unit_bytes),
+                 {hole(0, 2), data(2, 3), hole(5, 1), data(6, 1), hole(7, 4)});
+}
+
+TEST(ExtentWalker, FindsOneExtentWhereAllIsAlike) {
+  expect_extents(region_of(file_of("xxxx"), 4 * k_unit_bytes), {data(0, 4)});
+  expect_extents(region_of(file_of("...."), 4 * k_unit_bytes), {hole(0, 4)});
+}
+
+TEST(ExtentWalker, EndsInThePartialUnitOfTheRegion) {
+  constexpr std::uint64_t k_length = 2 * k_unit_bytes + 100;
+  const UniqueFd sparse = file_of("x..");
+  expect_extents(region_of(sparse, k_length),
+                 {data(0, 1), {{0, k_unit_bytes, k_unit_bytes + 100}, true}});
+  const UniqueFd full = file_of(".xx");
+  ASSERT_EQ(::ftruncate(full.get(), k_length), 0);
+  expect_extents(region_of(full, k_length),
+                 {hole(0, 1), {{0, k_unit_bytes, k_unit_bytes + 100}, false}});
+}
+
+TEST(ExtentWalker, StopsAtTheRegionsEndAlthoughTheFileGoesOn) {
+  const UniqueFd fd = file_of("x..xxx...");
+  expect_extents(region_of(fd, 2 * k_unit_bytes), {data(0, 1), hole(1, 1)});
+  expect_extents(region_of(fd, 4 * k_unit_bytes), {data(0, 1), hole(1, 2), data(3, 1)});
+}
+
+TEST(ExtentWalker, CountsFromWhereTheRegionBegins) {
+  const UniqueFd fd = file_of("xx..x.");
+  expect_extents(region_of(fd, 4 * k_unit_bytes, 2 * k_unit_bytes),
+                 {hole(0, 2), data(2, 1), hole(3, 1)});
+}
+
+TEST(ExtentWalker, AUnitThatIsAHoleOnlyInPartIsData) {
+  // The file's pages and the region's units are shifted by 512 bytes: at either end of the data a
+  // unit is half of each.
+  const UniqueFd fd = file_of("...x....x.x....");
+  expect_extents(region_of(fd, 14 * k_unit_bytes, 512),
+                 {hole(0, 2), data(2, 2), hole(4, 3), data(7, 4), hole(11, 3)});
+}
+
+TEST(ExtentWalker, AgreesWithTheFileForAnyPatternAndOffset) {
+  std::mt19937 random(11);
+  for (int trial = 0; trial < 200; ++trial) {
+    std::string pages(1 + random() % 40, '.');
+    for (char& page : pages) page = random() % 3 == 0 ? 'x' : '.';
+    const UniqueFd fd = file_of(pages);
+    const std::uint64_t size = pages.size() * k_unit_bytes;
+    const std::uint64_t fd_offset = random() % size / 512 * 512;
+    const std::uint64_t length = 1 + random() % (size - fd_offset);
+
+    std::vector<bool> expected;
+    for (std::uint64_t at = 0; at < length; at += k_unit_bytes) {
+      const std::uint64_t last = std::min(at + k_unit_bytes, length) - 1;
+      expected.push_back(pages[(fd_offset + at) / k_unit_bytes] == '.' &&
+                         pages[(fd_offset + last) / k_unit_bytes] == '.');
+    }
+    const auto extents = walk(region_of(fd, length, fd_offset));
+    ASSERT_TRUE(extents) << extents.error().text();
+    std::vector<bool> found;
+    std::uint64_t next = 0;
+    for (const Extent& extent : *extents) {
+      ASSERT_EQ(extent.run.offset, next);
+      ASSERT_GT(extent.run.length, 0u);
+      found.insert(found.end(), units_in(extent.run.length), extent.hole);
+      next += extent.run.length;
+    }
+    ASSERT_EQ(next, length);
+    ASSERT_EQ(found, expected) << pages << " from " << fd_offset << ", " << length << " bytes";
+  }
+}
+
+TEST(ExtentWalker, TwoOnOneDescriptorDoNotDisturbEachOther) {
+  const UniqueFd fd = file_of("x.x.x.x.");
+  ExtentWalker one(region_of(fd, 8 * k_unit_bytes));
+  ExtentWalker other(region_of(fd, 4 * k_unit_bytes, 4 * k_unit_bytes));
+  EXPECT_EQ(**one.next(), data(0, 1));
+  EXPECT_EQ(**other.next(), data(0, 1));
+  EXPECT_EQ(**one.next(), hole(1, 1));
+  EXPECT_EQ(**other.next(), hole(1, 1));
+  EXPECT_EQ(**one.next(), data(2, 1));
+}
+
+TEST(ExtentWalker, WhatKnowsNoHolesIsAllData) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd out(ends[0]);
+  const UniqueFd in(ends[1]);
+  expect_extents(region_of(out, 9 * k_unit_bytes), {data(0, 9)});  // ESPIPE
+
+  const UniqueFd zero(::open("/dev/zero", O_RDONLY | O_CLOEXEC));  // any seek ends at 0
+  ASSERT_TRUE(zero);
+  expect_extents(region_of(zero, 9 * k_unit_bytes), {data(0, 9)});
+  expect_extents(region_of(zero, 9 * k_unit_bytes, k_unit_bytes), {data(0, 9)});
+}
+
+TEST(ExtentWalker, AFileThatBecameShorterIsAnErrorAndNoHole) {
+  for (const std::string pages : {"xx", "x.", ".."}) {
+    const auto found = walk(region_of(file_of(pages), 3 * k_unit_bytes));
+    ASSERT_FALSE(found) << pages;
+    EXPECT_EQ(found.error().code, Errc::system);
+  }
+  const auto beyond = walk(region_of(file_of("x"), k_unit_bytes, 5 * k_unit_bytes));
+  ASSERT_FALSE(beyond);
+  EXPECT_EQ(beyond.error().code, Errc::system);
+}
+
+TEST(ExtentWalker, AnotherFailureKeepsItsReason) {
+  const auto found = walk({.length = k_unit_bytes, .fd = 1'000'000});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, Errc::system);
+  EXPECT_EQ(found.error().sys, EBADF);
+}
+
+}  // namespace
+}  // namespace ferry
