@@ -1,0 +1,38 @@
+// A place in a list of pieces of memory, for calls that take only part of it.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+namespace ferry {
+
+/// Walks over pieces of memory by bytes, one system call after the other, skipping empty pieces. It
+/// borrows the list and copies at most a few pieces of it (IovecCursor of lib/base copies all), so
+/// that it costs a call nothing, and a list of any length little to continue.
+class IovecWindow {
+ public:
+  static constexpr std::size_t k_all = std::numeric_limits<std::size_t>::max();
+
+  explicit IovecWindow(std::span<const iovec> pieces) noexcept : pieces_(pieces) { advance(0); }
+
+  bool done() const noexcept { return pieces_.empty(); }
+
+  /// What comes next, as one system call takes it: it begins with a piece that is not empty, and
+  /// has at most IOV_MAX pieces and `limit` bytes. It may be less than what is left. Valid until
+  /// the next call. Empty only when done() or when `limit` is 0.
+  std::span<const iovec> window(std::size_t limit = k_all) noexcept;
+
+  /// Goes on by `bytes`, which must not be more than what is left.
+  void advance(std::size_t bytes) noexcept;
+
+ private:
+  std::span<const iovec> pieces_;
+  std::size_t offset_ = 0;  // into the first piece
+  std::array<iovec, 16> cut_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,19 @@
+// The one place that names every transport of this build.
+#include <utility>
+
+#include "channels/tcp.h"
+#include "channels/unix.h"
+#include "ferry/ferry.h"
+#include "rdma/rdma_transport.h"
+
+namespace ferry {
+
+Result<std::unique_ptr<Runtime>> make_runtime() {
+  auto runtime = FERRY_TRY(Runtime::create());
+  runtime->add(make_tcp_transport());
+  runtime->add(make_unix_transport());
+  runtime->add(make_rdma_transport());
+  return runtime;
+}
+
+}  // namespace ferry

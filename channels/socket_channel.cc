@@ -1,0 +1,199 @@
+#include "channels/socket_channel.h"
+
+#include <poll.h>
+
+#include <array>
+#include <cassert>
+#include <cerrno>
+
+#include "base/iovec_cursor.h"
+
+namespace ferry {
+namespace {
+
+/// Does this errno say that the line is gone, rather than that a call was wrong?
+bool is_cut(int sys) noexcept {
+  switch (sys) {
+    case ECONNRESET:
+    case EPIPE:
+    case ETIMEDOUT:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case ENETDOWN:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Error failure(int sys, const std::string& act) {
+  return {is_cut(sys) ? Errc::disconnected : Errc::system, sys, act, {}};
+}
+
+msghdr message_of(std::span<const iovec> pieces) noexcept {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(pieces.data());  // the kernel does not write to the list
+  message.msg_iovlen = pieces.size();
+  return message;
+}
+
+}  // namespace
+
+SocketChannel::SocketChannel(UniqueFd socket, ChannelInfo info)
+    : fd_(std::move(socket)),
+      info_(std::move(info)),
+      read_act_("read from " + info_.peer),
+      write_act_("write to " + info_.peer) {}
+
+SocketChannel::~SocketChannel() {
+  if (finished_) return;
+  // close(2) would send the same FIN as a finish, and claim that all was said.
+  const linger reset_on_close{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &reset_on_close, sizeof reset_on_close);
+}
+
+Result<std::size_t> SocketChannel::read_some(std::span<const iovec> into) {
+  for (;;) {
+    const Step step = FERRY_TRY(receive(into, 0));
+    if (step.wait_for == Interest::none) return step.bytes;
+    wait_for(POLLIN);
+  }
+}
+
+Result<void> SocketChannel::write(std::span<const iovec> from, Loan) {
+  IovecWindow rest(from);
+  do {
+    const Step step = FERRY_TRY(send(rest, 0));
+    if (step.wait_for != Interest::none) wait_for(POLLOUT);
+    rest.advance(step.bytes);
+  } while (!rest.done());
+  return {};
+}
+
+Result<void> SocketChannel::flush() { return check_writing(); }
+
+Result<void> SocketChannel::finish() {
+  FERRY_TRY(check_writing());
+  // Before the shutdown: a reader that finds both directions ended must know that one end is ours.
+  finished_ = true;
+  if (::shutdown(fd_.get(), SHUT_WR) != 0) return writing_failed(errno);
+  return {};
+}
+
+void SocketChannel::cancel(Errc why) noexcept {
+  cancelled_.give(why);
+  ::shutdown(fd_.get(), SHUT_RDWR);  // wakes whoever is in recvmsg, sendmsg or poll
+}
+
+Result<Pollable::Step> SocketChannel::try_read_some(std::span<const iovec> into) {
+  return receive(into, MSG_DONTWAIT);
+}
+
+Result<Pollable::Step> SocketChannel::try_write_some(std::span<const iovec> from) {
+  IovecWindow rest(from);
+  return send(rest, MSG_DONTWAIT);
+}
+
+/// One recvmsg.
+Result<Pollable::Step> SocketChannel::receive(std::span<const iovec> into, int flags) {
+  if (read_failure_) return std::unexpected(*read_failure_);
+  if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
+
+  IovecWindow room(into);
+  assert(!room.done());
+  msghdr message = message_of(room.window());
+  ssize_t bytes = 0;
+  do {
+    bytes = ::recvmsg(fd_.get(), &message, flags);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes > 0) return Step{.bytes = static_cast<std::size_t>(bytes)};
+  if (bytes == 0) return end_of_reading();
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{.wait_for = Interest::read};
+  return reading_failed(errno);
+}
+
+/// What a recvmsg of 0 means: our own cancel(), a cut, or the peer's finish.
+///
+/// The kernel reports a reset once, to whichever direction calls first; the other one finds an end
+/// that looks like the peer's finish. So where both directions have ended, and not by our doing,
+/// the reader asks what the writer was told. A writer that is still in its call is about to be
+/// told: it cannot be blocked on a line that is gone.
+Result<Pollable::Step> SocketChannel::end_of_reading() {
+  if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
+  if (hung_up() && !finished_) {
+    const std::lock_guard writer_is_out(sending_);
+    if (reset_seen_by_writer_) return reading_failed(ECONNRESET);
+  }
+  return Step{};
+}
+
+/// One sendmsg. Does not advance `from`. With nothing to send it only says how writing stands.
+Result<Pollable::Step> SocketChannel::send(IovecWindow& from, int flags) {
+  FERRY_TRY(check_writing());
+  if (from.done()) return Step{};
+  assert(!finished_);
+
+  const auto window = from.window();
+  msghdr message = message_of(window);
+  const std::lock_guard in_call(sending_);
+  ssize_t bytes = 0;
+  do {
+    bytes = ::sendmsg(fd_.get(), &message, flags | MSG_NOSIGNAL);
+  } while (bytes < 0 && errno == EINTR);
+  if (bytes >= 0) {
+    // AF_UNIX drops the error that ended a call early, once some bytes have gone.
+    const auto sent = static_cast<std::size_t>(bytes);
+    if (sent < total_bytes(window) && hung_up()) reset_seen_by_writer_ = true;
+    return Step{.bytes = sent};
+  }
+  if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{.wait_for = Interest::write};
+  // EPIPE is no news of a reset: a peer that finished and then closed gives it, too.
+  if (is_cut(errno) && errno != EPIPE) reset_seen_by_writer_ = true;
+  return writing_failed(errno);
+}
+
+Result<void> SocketChannel::check_writing() {
+  if (write_failure_) return std::unexpected(*write_failure_);
+  if (auto reason = cancelled_.error(write_act_)) return std::unexpected(std::move(*reason));
+  return {};
+}
+
+std::unexpected<Error> SocketChannel::reading_failed(int sys) {
+  auto reason = cancelled_.error(read_act_);
+  read_failure_ = reason ? std::move(*reason) : failure(sys, read_act_);
+  return std::unexpected(*read_failure_);
+}
+
+std::unexpected<Error> SocketChannel::writing_failed(int sys) {
+  auto reason = cancelled_.error(write_act_);
+  write_failure_ = reason ? std::move(*reason) : failure(sys, write_act_);
+  return std::unexpected(*write_failure_);
+}
+
+bool SocketChannel::hung_up() const noexcept {
+  pollfd line{.fd = fd_.get(), .events = 0, .revents = 0};
+  return ::poll(&line, 1, 0) == 1 && (line.revents & POLLHUP) != 0;
+}
+
+/// For a descriptor that somebody else made non-blocking. Woken by the shutdown in cancel().
+void SocketChannel::wait_for(short events) const noexcept {
+  pollfd line{.fd = fd_.get(), .events = events, .revents = 0};
+  ::poll(&line, 1, -1);  // an interrupted wait only means one more try
+}
+
+Result<std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>> make_socket_pair() {
+  std::array<int, 2> fds{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
+    return fail_sys(Errc::system, errno, "make a socket pair");
+  }
+  const ChannelInfo info{.scheme = "unix", .local = "a socket pair", .peer = "a socket pair"};
+  UniqueFd one(fds[0]);
+  UniqueFd other(fds[1]);
+  return std::pair{std::make_unique<SocketChannel>(std::move(one), info),
+                   std::make_unique<SocketChannel>(std::move(other), info)};
+}
+
+}  // namespace ferry

@@ -1,0 +1,42 @@
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "ferry/ferry.h"
+#include "tests/channels/io.h"
+
+namespace ferry::test {
+namespace {
+
+TEST(MakeRuntime, KnowsEveryTransportOfThisBuild) {
+  const auto runtime = make_runtime();
+  ASSERT_TRUE(runtime) << text_of(runtime);
+  for (const char* scheme : {"tcp", "unix", "rdma"}) {
+    const auto transport = (*runtime)->transport(scheme);
+    ASSERT_TRUE(transport) << text_of(transport);
+    EXPECT_EQ((*transport)->scheme(), scheme);
+  }
+}
+
+TEST(MakeRuntime, ASchemeThatNothingSpeaksIsAUsageError) {
+  const auto runtime = make_runtime();
+  ASSERT_TRUE(runtime);
+  EXPECT_EQ(code_of((*runtime)->transport("gopher")), Errc::usage);
+}
+
+TEST(Rdma, SaysThatThisBuildHasNone) {
+  const auto runtime = make_runtime();
+  ASSERT_TRUE(runtime);
+  EventLoop& loop = (*runtime)->loop();
+  Transport& rdma = **(*runtime)->transport("rdma");
+  const Uri uri = Uri::parse("rdma://x:4446").value();
+  const auto channel = block_on(loop, rdma.connect(loop, uri));
+  EXPECT_EQ(code_of(channel), Errc::unreachable);
+  EXPECT_EQ(text_of(channel), "connect rdma://x:4446: this build has no RDMA");
+  const auto listener = block_on(loop, rdma.listen(loop, uri));
+  EXPECT_EQ(code_of(listener), Errc::unreachable);
+  EXPECT_EQ(text_of(listener), "listen on rdma://x:4446: this build has no RDMA");
+}
+
+}  // namespace
+}  // namespace ferry::test

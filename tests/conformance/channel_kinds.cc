@@ -1,0 +1,82 @@
+#include "tests/conformance/channel_kinds.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "channels/buffer.h"
+#include "channels/faulty.h"
+#include "channels/socket_channel.h"
+#include "channels/tcp.h"
+#include "channels/unix.h"
+#include "ferry/uri.h"
+
+namespace ferry::test {
+namespace {
+
+using Make = std::unique_ptr<Transport> (*)();
+
+/// Over a transport, by a listener at `at`.
+Task<Ends> connect_through(EventLoop& loop, Transport& transport, Uri at) {
+  std::unique_ptr<Listener> listener = co_await transport.listen(loop, std::move(at));
+  Ends ends;
+  ends.ours = co_await transport.connect(loop, listener->local());
+  ends.theirs = co_await listener->accept();
+  co_return std::move(ends);
+}
+
+std::function<Result<Ends>(LoopThread&)> over(Make make, std::string at) {
+  return [make, at](LoopThread& runner) -> Result<Ends> {
+    const std::unique_ptr<Transport> transport = make();
+    const Uri uri = FERRY_TRY(Uri::parse(at));
+    return runner.run(connect_through(runner.loop(), *transport, uri));
+  };
+}
+
+Result<Ends> socket_pair() {
+  auto [ours, theirs] = FERRY_TRY(make_socket_pair());
+  return Ends{std::move(ours), std::move(theirs)};
+}
+
+Result<Ends> buffer_pair(std::size_t capacity) {
+  auto [ours, theirs] = make_buffer_pair(capacity);
+  return Ends{std::move(ours), std::move(theirs)};
+}
+
+/// Both ends in pieces so small, and so odd, that every message is cut somewhere.
+Result<Ends> in_small_pieces(Result<Ends> ends) {
+  if (!ends) return ends;
+  const FaultyOptions pieces{.reading = {.most_a_call = 113}, .writing = {.most_a_call = 61}};
+  ends->ours = make_faulty(std::move(ends->ours), pieces);
+  ends->theirs = make_faulty(std::move(ends->theirs), pieces);
+  return ends;
+}
+
+}  // namespace
+
+std::vector<ChannelKind> every_channel() {
+  using enum QuietDestruction;
+  using enum Polls;
+  const std::string own = "ferry-conformance-" + std::to_string(::getpid());
+  return {
+      {"TcpV4", yes, is_a_cut, over(make_tcp_transport, "tcp://127.0.0.1:0")},
+      {"TcpV6", yes, is_a_cut, over(make_tcp_transport, "tcp://[::1]:0")},
+      {"UnixPath", yes, reads_as_a_finish, over(make_unix_transport, "unix:///tmp/" + own)},
+      {"UnixAbstract", yes, reads_as_a_finish, over(make_unix_transport, "unix://@" + own)},
+      {"SocketPair", yes, reads_as_a_finish, [](LoopThread&) { return socket_pair(); }},
+      {"Buffer", no, is_a_cut, [](LoopThread&) { return buffer_pair(64 * 1024); }},
+      {"SmallBuffer", no, is_a_cut, [](LoopThread&) { return buffer_pair(997); }},
+      {"FaultySocketPair", no, reads_as_a_finish,
+       [](LoopThread&) { return in_small_pieces(socket_pair()); }},
+      {"FaultyBuffer", no, is_a_cut,
+       [](LoopThread&) { return in_small_pieces(buffer_pair(4096)); }},
+  };
+}
+
+std::vector<ChannelKind> every_pollable_channel() {
+  std::vector<ChannelKind> kinds = every_channel();
+  std::erase_if(kinds, [](const ChannelKind& kind) { return kind.polls == Polls::no; });
+  return kinds;
+}
+
+}  // namespace ferry::test

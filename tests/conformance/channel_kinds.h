@@ -1,0 +1,43 @@
+// Every kind of channel that the conformance suite runs over.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "ferry/channel.h"
+#include "ferry/event_loop.h"
+#include "ferry/result.h"
+#include "tests/channels/loop_thread.h"
+
+namespace ferry::test {
+
+/// A line, connected.
+struct Ends {
+  std::unique_ptr<Channel> ours;
+  std::unique_ptr<Channel> theirs;
+};
+
+/// Does a peer that was destroyed without a finish, and had left no byte unread, show as a cut?
+enum class QuietDestruction { is_a_cut, reads_as_a_finish };
+
+/// Has it the facet Pollable?
+enum class Polls { no, yes };
+
+struct ChannelKind {
+  std::string name;
+  Polls polls;
+  QuietDestruction quiet_destruction;
+  /// Connects two ends. The loop runs in its thread.
+  std::function<Result<Ends>(LoopThread&)> connect;
+
+  friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
+};
+
+/// A new kind of channel is one line in here.
+std::vector<ChannelKind> every_channel();
+std::vector<ChannelKind> every_pollable_channel();
+
+}  // namespace ferry::test
