@@ -1,0 +1,102 @@
+#include "multifd/link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/iovec_cursor.h"
+
+namespace ferry {
+namespace {
+
+constexpr std::size_t k_ahead_bytes = 4 * 1024;
+
+iovec piece_of(std::span<std::byte> bytes) { return {bytes.data(), bytes.size()}; }
+
+}  // namespace
+
+Link::Link(std::unique_ptr<Channel> channel, Liveness& liveness)
+    : channel_(std::move(channel)), liveness_(liveness), ahead_(k_ahead_bytes) {}
+
+Result<void> Link::write(std::span<const iovec> message) {
+  const std::scoped_lock lock(writing_);
+  return channel_->write(message);
+}
+
+Result<void> Link::send(const wire::ControlFrame& frame) {
+  std::vector<std::byte> bytes = wire::encode(frame);
+  const iovec piece = piece_of(bytes);
+  return write(std::span(&piece, 1));
+}
+
+Result<void> Link::finish() {
+  const std::scoped_lock lock(writing_);
+  return channel_->finish();
+}
+
+Result<std::optional<Link::Message>> Link::next() {
+  message_.resize(wire::k_prologue_bytes);
+  const iovec prologue = piece_of(message_);
+  if (!FERRY_TRY(read_exactly(std::span(&prologue, 1)))) return std::nullopt;
+
+  const wire::MessageKind kind = FERRY_TRY(wire::message_kind(message_));
+  const std::size_t length =
+      FERRY_TRY(kind == wire::MessageKind::control ? wire::control_length(message_)
+                                                   : wire::packet_header_length(message_));
+  message_.resize(length);
+  const iovec rest = piece_of(std::span(message_).subspan(wire::k_prologue_bytes));
+  if (!FERRY_TRY(read_exactly(std::span(&rest, 1)))) return cut_short();
+  return Message{kind, message_};
+}
+
+Result<void> Link::read_payload(std::span<const iovec> into) {
+  if (!FERRY_TRY(read_exactly(into))) return cut_short();
+  return {};
+}
+
+Result<bool> Link::read_exactly(std::span<const iovec> into) {
+  IovecCursor wanted(into);
+  bool begun = false;
+
+  while (!wanted.done() && ahead_begin_ < ahead_end_) {
+    const iovec& piece = wanted.rest(1).front();
+    const std::size_t step = std::min(piece.iov_len, ahead_end_ - ahead_begin_);
+    std::memcpy(piece.iov_base, ahead_.data() + ahead_begin_, step);
+    ahead_begin_ += step;
+    wanted.advance(step);
+    begun = true;
+  }
+
+  std::array<iovec, 256> pieces;
+  while (!wanted.done()) {
+    // All that is wanted, and the read-ahead behind it where all of it fits into the list.
+    const auto rest = wanted.rest(pieces.size() - 1);
+    std::size_t count = std::ranges::copy(rest, pieces.begin()).out - pieces.begin();
+    const std::size_t asked = total_bytes(rest);
+    const bool whole = rest.size() == wanted.rest(SIZE_MAX).size();
+    if (whole) pieces[count++] = piece_of(ahead_);
+
+    const std::size_t got = FERRY_TRY(channel_->read_some(std::span(pieces).first(count)));
+    if (got == 0) {
+      if (begun) return cut_short();
+      return false;
+    }
+    begun = true;
+    liveness_.heard();
+    wanted.advance(std::min(got, asked));
+    if (got > asked) {
+      ahead_begin_ = 0;
+      ahead_end_ = got - asked;
+    }
+  }
+  return true;
+}
+
+std::unexpected<Error> Link::cut_short() const {
+  return fail(Errc::disconnected,
+              fmt::format("read from {}: the peer ended in the middle of a message", info().peer));
+}
+
+}  // namespace ferry

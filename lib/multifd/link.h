@@ -1,0 +1,62 @@
+// A channel that carries whole messages: control frames, packets, or on a solo channel both.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "ferry/channel.h"
+#include "multifd/liveness.h"
+#include "wire/control.h"
+#include "wire/packet.h"
+
+namespace ferry {
+
+/// Owns a channel after its Hello. Writing is thread-safe and keeps messages whole; reading is one
+/// thread's. cancel() may come from anywhere. After a failed write the line is useless: the channel
+/// repeats its failure.
+class Link {
+ public:
+  Link(std::unique_ptr<Channel> channel, Liveness& liveness);
+
+  /// Thread-safe. Blocks until the channel took all of it.
+  Result<void> write(std::span<const iovec> message);
+  /// Thread-safe. Encodes and writes a control frame.
+  Result<void> send(const wire::ControlFrame& frame);
+  /// Thread-safe. After it nothing is written.
+  Result<void> finish();
+
+  /// A control frame or the header of a packet, whole, not yet decoded. Valid until the next call.
+  struct Message {
+    wire::MessageKind kind;
+    std::span<const std::byte> bytes;
+  };
+  /// Blocks for the next message; nothing when the peer has finished between two of them. After a
+  /// packet's header its payload must be read before the next message.
+  Result<std::optional<Message>> next();
+  /// Blocks until all of `into` is filled.
+  Result<void> read_payload(std::span<const iovec> into);
+
+  void cancel(Errc why) noexcept { channel_->cancel(why); }
+  const ChannelInfo& info() const noexcept { return channel_->info(); }
+
+ private:
+  /// False when the peer finished before the first byte.
+  Result<bool> read_exactly(std::span<const iovec> into);
+  std::unexpected<Error> cut_short() const;
+
+  std::unique_ptr<Channel> channel_;
+  Liveness& liveness_;
+  std::mutex writing_;
+
+  // What came along with the last read and was not asked for yet: one system call then brings a
+  // payload and the next header together.
+  std::vector<std::byte> ahead_;
+  std::size_t ahead_begin_ = 0;
+  std::size_t ahead_end_ = 0;
+  std::vector<std::byte> message_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,114 @@
+#include "multifd/packet_builder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "memory/page_runs.h"
+#include "memory/region_io.h"
+#include "wire/limits.h"
+
+namespace ferry {
+namespace {
+
+// Small enough to stay in a core's second-level cache between copy, checksum and socket; on
+// loopback pieces of 64 to 256 KiB are twice as fast as pieces of 4 MiB.
+constexpr std::size_t k_staging_bytes = 256 * 1024;
+// What one add() looks at: it may fall into as many runs as it has units.
+constexpr std::size_t k_piece_bytes = 64 * 1024;
+constexpr std::size_t k_piece_runs = k_piece_bytes / k_unit_bytes;
+
+static_assert(k_staging_bytes <= wire::k_max_payload_bytes);
+static_assert(k_staging_bytes / k_unit_bytes <= wire::k_max_runs);
+
+bool follows(const PageRun& before, const PageRun& after) noexcept {
+  return before.region == after.region && before.offset + before.length == after.offset;
+}
+
+}  // namespace
+
+PacketBuilder::PacketBuilder() : staging_(k_staging_bytes) {
+  header_.runs.reserve(wire::k_max_runs);
+  header_.checksums.reserve(k_staging_bytes / k_unit_bytes);
+}
+
+bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
+  return more <= wire::k_max_runs - header_.runs.size();
+}
+
+Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {
+  const std::size_t free_bytes = staging_.size() - staged_;
+  if (free_bytes < k_piece_bytes || !room_for_runs(k_piece_runs)) return std::uint64_t{0};
+
+  PageRun piece = run;
+  piece.length = std::min<std::uint64_t>(run.length, k_piece_bytes);
+  const std::span<std::byte> staging = std::span(staging_).subspan(staged_, piece.length);
+  const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
+
+  for (const Stretch& stretch : split_zeros(piece, bytes)) {
+    if (stretch.zero) {
+      append_zeros(stretch.run);
+      continue;
+    }
+    const std::uint64_t at = stretch.run.offset - piece.offset;
+    const std::span<std::byte> copy = staging.subspan(at, stretch.run.length);
+    if (bytes.data() != staging.data()) std::memcpy(copy.data(), bytes.data() + at, copy.size());
+    append_data(stretch.run, copy);
+  }
+  return piece.length;
+}
+
+bool PacketBuilder::add_zeros(const PageRun& run) {
+  if (!room_for_runs(1)) return false;
+  append_zeros(run);
+  return true;
+}
+
+void PacketBuilder::append_zeros(const PageRun& run) {
+  zero_bytes_ += run.length;
+  if (!header_.runs.empty()) {
+    wire::WireRun& last = header_.runs.back();
+    if (last.kind == wire::RunKind::zero && follows(last.run, run)) {
+      last.run.length += run.length;
+      return;
+    }
+  }
+  header_.runs.push_back({.run = run, .kind = wire::RunKind::zero});
+}
+
+void PacketBuilder::append_data(const PageRun& run, std::span<std::byte> staged) {
+  const auto bytes = static_cast<std::uint32_t>(staged.size());
+  for (std::size_t at = 0; at < staged.size(); at += k_unit_bytes) {
+    header_.checksums.push_back(
+        wire::unit_checksum(staged.subspan(at, std::min<std::size_t>(k_unit_bytes, bytes - at))));
+  }
+  header_.payload_bytes += bytes;
+  header_.raw_bytes += bytes;
+  staged_ = static_cast<std::size_t>(staged.data() - staging_.data()) + bytes;
+
+  if (!header_.runs.empty()) {
+    wire::WireRun& last = header_.runs.back();
+    const bool adjacent = !payload_.empty() && static_cast<std::byte*>(payload_.back().iov_base) +
+                                                       payload_.back().iov_len ==
+                                                   staged.data();
+    if (last.kind == wire::RunKind::raw && follows(last.run, run) && adjacent) {
+      last.run.length += bytes;
+      last.payload_bytes += bytes;
+      payload_.back().iov_len += bytes;
+      return;
+    }
+  }
+  header_.runs.push_back({.run = run, .kind = wire::RunKind::raw, .payload_bytes = bytes});
+  payload_.push_back({staged.data(), staged.size()});
+}
+
+void PacketBuilder::clear() noexcept {
+  header_.runs.clear();
+  header_.checksums.clear();
+  header_.payload_bytes = 0;
+  header_.raw_bytes = 0;
+  payload_.clear();
+  staged_ = 0;
+  zero_bytes_ = 0;
+}
+
+}  // namespace ferry

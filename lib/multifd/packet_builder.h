@@ -1,0 +1,54 @@
+// Runs of memory become packets.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ferry/memory.h"
+#include "ferry/result.h"
+#include "wire/packet.h"
+
+namespace ferry {
+
+/// Collects one packet: reads pages into a staging buffer of its own, tells zeros from data, and
+/// checksums the copy, so that what is sent is what was checksummed even if the guest goes on
+/// writing (STABLE). Copy and checksum cost one pass over memory: the copy is in the cache when the
+/// socket reads it. One lane's thread uses it.
+class PacketBuilder {
+ public:
+  PacketBuilder();
+
+  bool empty() const noexcept { return header_.runs.empty(); }
+
+  /// Takes from the front of `run`, which lies in `region`, as much as fits; returns how many bytes
+  /// it took. 0: the packet is full, send it first.
+  Result<std::uint64_t> add(const MemoryRegion& region, const PageRun& run);
+
+  /// Takes all of a run that is known to read as zeros. False: the packet is full.
+  bool add_zeros(const PageRun& run);
+
+  /// The packet as it stands; the caller fills in sequence, round and flags. The payload stays
+  /// valid until clear().
+  wire::PacketHeader& header() noexcept { return header_; }
+  std::span<const iovec> payload() const noexcept { return payload_; }
+  std::uint64_t zero_bytes() const noexcept { return zero_bytes_; }
+
+  void clear() noexcept;
+
+ private:
+  bool room_for_runs(std::size_t more) const noexcept;
+  void append_zeros(const PageRun& run);
+  void append_data(const PageRun& run, std::span<std::byte> staged);
+
+  wire::PacketHeader header_;
+  std::vector<iovec> payload_;
+  std::vector<std::byte> staging_;
+  std::size_t staged_ = 0;  // bytes of staging_ that the payload uses
+  std::uint64_t zero_bytes_ = 0;
+};
+
+}  // namespace ferry

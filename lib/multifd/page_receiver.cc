@@ -1,0 +1,175 @@
+#include "multifd/page_receiver.h"
+
+#include <fmt/format.h>
+
+#include "loop/thread.h"
+#include "memory/region_io.h"
+
+namespace ferry {
+
+PageReceiver::PageReceiver(const GuestMemory& memory, unsigned lanes, Link& control,
+                           std::function<void(Error)> on_failure)
+    : memory_(memory),
+      control_(control),
+      on_failure_(std::move(on_failure)),
+      received_(memory.layout()),
+      suspect_(memory.layout()),
+      links_(lanes) {
+  for (unsigned index = 0; index < lanes; ++index) {
+    lanes_.push_back(std::make_unique<ReceiveLane>(static_cast<std::uint16_t>(index), *this));
+  }
+}
+
+PageReceiver::~PageReceiver() {
+  cancel(Errc::cancelled);
+  join();
+}
+
+Result<void> PageReceiver::add_lane(std::uint16_t index, std::unique_ptr<Link> link) {
+  const std::scoped_lock lock(mutex_);
+  if (cancelled_ || links_[index]) return {};
+  links_[index] = std::move(link);
+  threads_.push_back(FERRY_TRY(
+      start_thread(fmt::format("ferry-recv-{}", index).c_str(),
+                   [this, index, &of_lane = *links_[index]] { read_lane(index, of_lane); })));
+  return {};
+}
+
+void PageReceiver::cancel(Errc why) noexcept {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!cancelled_) cancelled_ = why;
+    for (const auto& link : links_) {
+      if (link) link->cancel(why);
+    }
+  }
+  round_over_.notify_all();
+}
+
+void PageReceiver::join() {
+  std::vector<std::thread> threads;
+  {
+    const std::scoped_lock lock(mutex_);
+    threads.swap(threads_);
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+void PageReceiver::read_lane(std::uint16_t index, Link& link) {
+  const auto read_all = [&]() -> Result<void> {
+    while (const auto message = FERRY_TRY(link.next())) {
+      if (message->kind != wire::MessageKind::packet) {
+        return fail(Errc::protocol,
+                    fmt::format("channel {}: a control frame on a page channel", index));
+      }
+      FERRY_TRY(lane(index).take(message->bytes, link));
+    }
+    return {};
+  };
+  if (auto done = read_all(); !done) on_failure_(std::move(done).error());
+}
+
+Result<PageReceiver::Work> PageReceiver::begin_packet(std::uint32_t round) {
+  const std::scoped_lock lock(mutex_);
+  if (frozen_) return fail(Errc::protocol, "a packet after the last round");
+  if (round != round_) {
+    return fail(Errc::protocol, fmt::format("a packet of round {} in round {}", round, round_));
+  }
+  ++working_;
+  return Work(*this);
+}
+
+PageReceiver::Work::~Work() {
+  if (receiver_ == nullptr) return;
+  const std::scoped_lock lock(receiver_->mutex_);
+  --receiver_->working_;
+}
+
+Result<void> PageReceiver::freeze() {
+  const std::scoped_lock lock(mutex_);
+  if (working_ > 0 || arrived_ > 0) return fail(Errc::protocol, "the last round has not ended");
+  frozen_ = true;
+  return {};
+}
+
+Result<void> PageReceiver::arrive() {
+  std::unique_lock lock(mutex_);
+  const std::uint32_t mine = round_;
+  if (++arrived_ < lanes_.size()) {
+    round_over_.wait(lock, [&] { return round_ != mine || cancelled_; });
+    if (round_ == mine)
+      return fail(*cancelled_, "wait for the other channels at the end of a round");
+    return {};
+  }
+  // All others wait above, and nothing of the next round is read before round_ has changed. The
+  // lock is not held while writing: cancel() needs it.
+  lock.unlock();
+  FERRY_TRY(acknowledge_round());
+  lock.lock();
+  arrived_ = 0;
+  ++round_;
+  lock.unlock();
+  round_over_.notify_all();
+  return {};
+}
+
+Result<void> PageReceiver::acknowledge_round() {
+  if (any_suspect_.load(std::memory_order_relaxed)) {
+    wire::Suspects suspects;
+    for (RegionId region = 0; region < memory_.regions().size(); ++region) {
+      std::uint64_t from = 0;
+      while (const auto run = suspect_.next_run(region, from)) {
+        suspects.runs.push_back(*run);
+        from = run->offset + run->length;
+        if (suspects.runs.size() < wire::k_max_runs) continue;
+        FERRY_TRY(control_.send(suspects));
+        suspects.runs.clear();
+      }
+    }
+    if (!suspects.runs.empty()) FERRY_TRY(control_.send(suspects));
+  }
+  return control_.send(wire::RoundAck{.round = round_});
+}
+
+Result<void> PageReceiver::zeros(const MemoryRegion& region, const PageRun& run) {
+  zero_bytes_.fetch_add(run.length, std::memory_order_relaxed);
+  // Fresh memory reads as zeros. Only what has arrived before must be cleared.
+  return received(run, Arrival::good) ? clear(region, run) : Result<void>{};
+}
+
+bool PageReceiver::received(const PageRun& run, Arrival arrival) {
+  const bool before = received_.test_and_mark(run);
+  if (!before) verified_.fetch_add(run.length, std::memory_order_relaxed);
+  if (arrival == Arrival::suspect) {
+    suspect_units_.fetch_add(units_in(run.length), std::memory_order_relaxed);
+    any_suspect_.store(true, std::memory_order_relaxed);
+    const std::scoped_lock lock(mutex_);
+    suspect_.mark(run);
+  } else if (any_suspect_.load(std::memory_order_relaxed)) {
+    const std::scoped_lock lock(mutex_);
+    suspect_.clear(run);
+  }
+  return before;
+}
+
+PageReceiver::Totals PageReceiver::totals() const {
+  Totals totals{.zero_bytes = zero_bytes_.load(std::memory_order_relaxed),
+                .resent_units = damaged_units_.load(std::memory_order_relaxed),
+                .suspect_units = suspect_units_.load(std::memory_order_relaxed),
+                .rounds = 0};
+  for (const auto& lane : lanes_) {
+    totals.wire_bytes += lane->wire_bytes();
+    totals.packets += lane->packets();
+  }
+  const std::scoped_lock lock(mutex_);
+  totals.rounds = round_;
+  return totals;
+}
+
+wire::Transcript PageReceiver::transcript() const {
+  wire::Transcript transcript;
+  for (const auto& lane : lanes_) transcript.lanes.push_back(lane->transcript());
+  return transcript;
+}
+
+}  // namespace ferry

@@ -1,0 +1,115 @@
+// The destination's half of multifd: what has arrived, and the barrier between rounds.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "ferry/memory.h"
+#include "multifd/link.h"
+#include "multifd/receive_lane.h"
+#include "wire/control.h"
+
+namespace ferry {
+
+/// Fills a guest's memory from its lanes. A lane either has a thread of its own (add_lane) or, on a
+/// solo channel, is fed by the thread that reads the channel (lane(0).take).
+class PageReceiver {
+ public:
+  /// `control` carries NAKs, suspects and round acknowledgements back; it and `memory` outlive
+  /// this. `on_failure` is called from lanes' threads.
+  PageReceiver(const GuestMemory& memory, unsigned lanes, Link& control,
+               std::function<void(Error)> on_failure);
+  ~PageReceiver();  // cancels the lanes' links, and waits for their threads
+
+  /// Thread-safe. Starts the thread of a lane, once for each index; ignored after cancel().
+  Result<void> add_lane(std::uint16_t index, std::unique_ptr<Link> link);
+
+  /// Thread-safe. Wakes every lane.
+  void cancel(Errc why) noexcept;
+
+  /// After the source has finished its lanes: waits for their threads.
+  void join();
+
+  /// Thread-safe. How much of memory is here and verified, in bytes.
+  std::uint64_t bytes_verified() const noexcept {
+    return verified_.load(std::memory_order_relaxed);
+  }
+  struct Totals {
+    std::uint64_t wire_bytes = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t zero_bytes = 0;
+    std::uint64_t resent_units = 0;
+    std::uint64_t suspect_units = 0;
+    std::uint32_t rounds = 0;
+  };
+  /// Thread-safe.
+  Totals totals() const;
+  std::uint64_t total_bytes() const noexcept { return memory_.total_bytes(); }
+
+  /// The last round is over: no packet is taken any more. Errc::protocol where one is on its way.
+  Result<void> freeze();
+  /// When frozen.
+  wire::Transcript transcript() const;
+  std::uint64_t units_received() const { return received_.count(); }
+  std::uint64_t units_suspect() const { return suspect_.count(); }
+  bool complete() const { return received_.all() && suspect_.none(); }
+
+  ReceiveLane& lane(std::uint16_t index) { return *lanes_[index]; }
+
+ private:
+  friend class ReceiveLane;
+
+  // For lanes, from their threads.
+  /// Holds off freeze() while a lane deals with a packet.
+  class Work {
+   public:
+    explicit Work(PageReceiver& receiver) : receiver_(&receiver) {}
+    Work(Work&& other) noexcept : receiver_(std::exchange(other.receiver_, nullptr)) {}
+    Work& operator=(Work&&) = delete;
+    ~Work();
+
+   private:
+    PageReceiver* receiver_;
+  };
+  Result<Work> begin_packet(std::uint32_t round);
+  Result<void> arrive();
+  enum class Arrival { good, suspect };
+  /// Marks a run as here. Was any of it here before?
+  bool received(const PageRun& run, Arrival arrival);
+  Result<void> zeros(const MemoryRegion& region, const PageRun& run);
+
+  void read_lane(std::uint16_t index, Link& link);
+  Result<void> acknowledge_round();
+
+  const GuestMemory& memory_;
+  Link& control_;
+  std::function<void(Error)> on_failure_;
+  PageBitmap received_;
+  std::atomic<bool> any_suspect_ = false;  // spares the common case the lock and suspect_
+  std::atomic<std::uint64_t> verified_ = 0;
+  std::atomic<std::uint64_t> zero_bytes_ = 0;
+  std::atomic<std::uint64_t> damaged_units_ = 0;
+  std::atomic<std::uint64_t> suspect_units_ = 0;
+  std::vector<std::unique_ptr<ReceiveLane>> lanes_;
+
+  mutable std::mutex mutex_;  // guards the rest
+  std::condition_variable round_over_;
+  std::uint32_t round_ = 0;
+  std::size_t arrived_ = 0;
+  std::size_t working_ = 0;
+  bool frozen_ = false;
+  PageBitmap suspect_;  // of what changed while it was sent, and has not come again
+  std::optional<Errc> cancelled_;
+  std::vector<std::unique_ptr<Link>> links_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,84 @@
+#include "multifd/page_sender.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ferry {
+namespace {
+
+// One item of work: large enough that the queue costs nothing, small enough that lanes end a round
+// together.
+constexpr std::uint64_t k_work_bytes = 1024 * 1024;
+// Items that wait. The memory itself is not in the queue: a few per lane keep every lane busy.
+constexpr std::size_t k_queue_items = 64;
+
+}  // namespace
+
+PageSender::PageSender(const GuestMemory& memory, std::function<void(Error)> on_failure)
+    : memory_(memory), on_failure_(std::move(on_failure)), work_(k_queue_items) {}
+
+PageSender::~PageSender() { close(); }
+
+Result<void> PageSender::add_lane(Link& link) {
+  const std::scoped_lock lock(mutex_);
+  const auto index = static_cast<std::uint16_t>(lanes_.size());
+  lanes_.push_back(std::make_unique<SendLane>(index, link, memory_, work_, on_failure_));
+  return lanes_.back()->start();
+}
+
+void PageSender::begin_round(std::uint32_t round) {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) lane->begin_round(round);
+}
+
+bool PageSender::submit(PageRun run, Content content) {
+  if (content == Content::zeros) return work_.push({.run = run, .content = content});
+  while (run.length > 0) {
+    PageRun piece = run;
+    piece.length = std::min(run.length, k_work_bytes);
+    if (!work_.push({.run = piece})) return false;
+    run.offset += piece.length;
+    run.length -= piece.length;
+  }
+  return true;
+}
+
+bool PageSender::end_round() {
+  if (!work_.wait_empty()) return false;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) lane->end_round();
+  return true;
+}
+
+Result<void> PageSender::resend(const wire::Nak& nak) {
+  const std::scoped_lock lock(mutex_);
+  if (nak.lane >= lanes_.size()) {
+    return fail(Errc::protocol,
+                fmt::format("NAK for channel {}: there is no such channel", nak.lane));
+  }
+  return lanes_[nak.lane]->resend(nak);
+}
+
+wire::Transcript PageSender::transcript() const {
+  wire::Transcript transcript;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) transcript.lanes.push_back(lane->transcript());
+  return transcript;
+}
+
+PageSender::Totals PageSender::totals() const {
+  Totals totals;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) {
+    const SendCounters& of_lane = lane->counters();
+    totals.wire_bytes += of_lane.wire_bytes.load(std::memory_order_relaxed);
+    totals.zero_bytes += of_lane.zero_bytes.load(std::memory_order_relaxed);
+    totals.resent_units += of_lane.resent_units.load(std::memory_order_relaxed);
+    totals.wait_micros += of_lane.wait_micros.load(std::memory_order_relaxed);
+    totals.packets += lane->transcript().packets;
+  }
+  return totals;
+}
+
+}  // namespace ferry

@@ -1,0 +1,60 @@
+// The source's half of multifd: lanes fed from one bounded queue.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ferry/memory.h"
+#include "multifd/send_lane.h"
+#include "wire/control.h"
+
+namespace ferry {
+
+/// Spreads the pages of a round over its lanes. One thread drives it (submit, rounds); resend()
+/// comes from the control channel's reader. `on_failure` is called from lanes' threads.
+class PageSender {
+ public:
+  PageSender(const GuestMemory& memory, std::function<void(Error)> on_failure);
+  /// Waits for the lanes' threads: close() before, and cancel the links unless all is sent.
+  ~PageSender();
+
+  /// Starts a lane on a link that outlives this. Lanes are numbered in the order of adding.
+  Result<void> add_lane(Link& link);
+
+  void begin_round(std::uint32_t round);
+  /// Blocks while the lanes have enough to do. False after close().
+  bool submit(PageRun run, Content content);
+  /// Blocks until the lanes took all that was submitted, and makes each of them end the round.
+  /// False after close(). What was damaged may still be asked for, until the round is acknowledged.
+  bool end_round();
+
+  /// Thread-safe. A receiver asks for runs again. Errc::protocol, Errc::integrity.
+  Result<void> resend(const wire::Nak& nak);
+
+  /// Thread-safe. Wakes whoever is in submit(); lanes end when they have sent what is queued.
+  void close() noexcept { work_.close(); }
+
+  /// Thread-safe. Both sides must have the same when a round was acknowledged.
+  wire::Transcript transcript() const;
+
+  struct Totals {
+    std::uint64_t wire_bytes = 0;
+    std::uint64_t zero_bytes = 0;
+    std::uint64_t packets = 0;
+    std::uint64_t resent_units = 0;
+    std::uint64_t wait_micros = 0;
+  };
+  /// Thread-safe.
+  Totals totals() const;
+
+ private:
+  const GuestMemory& memory_;
+  std::function<void(Error)> on_failure_;
+  WorkQueue work_;
+  mutable std::mutex mutex_;  // guards the list, not the lanes
+  std::vector<std::unique_ptr<SendLane>> lanes_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,189 @@
+#include "multifd/receive_lane.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "memory/region_io.h"
+#include "multifd/lane_transcript.h"
+#include "multifd/page_receiver.h"
+#include "wire/limits.h"
+
+namespace ferry {
+namespace {
+
+/// Extends the last run of `runs` by `unit` where it follows.
+void append(std::vector<PageRun>& runs, const PageRun& unit) {
+  if (!runs.empty() && runs.back().region == unit.region &&
+      runs.back().offset + runs.back().length == unit.offset) {
+    runs.back().length += unit.length;
+  } else {
+    runs.push_back(unit);
+  }
+}
+
+}  // namespace
+
+Result<void> ReceiveLane::take(std::span<const std::byte> bytes, Link& link) {
+  const wire::DecodedHeader packet = FERRY_TRY(wire::decode_packet(bytes));
+  const wire::PacketHeader& header = packet.header;
+  {
+    const auto work = FERRY_TRY(receiver_.begin_packet(header.round));
+    FERRY_TRY(deal_with(packet, link));
+  }
+  packets_.fetch_add(1, std::memory_order_relaxed);
+  wire_bytes_.fetch_add(bytes.size() + header.payload_bytes, std::memory_order_relaxed);
+
+  if ((header.flags & wire::k_end_round) != 0) round_ended_ = true;
+  if (!round_ended_ || !outstanding_.empty()) return {};
+  round_ended_ = false;
+  return receiver_.arrive();
+}
+
+Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& link) {
+  FERRY_TRY(admit(packet.header));
+  FERRY_TRY(read_payload(packet.header, link));
+  record_packet(transcript_, packet.checksum, packet.header.payload_bytes);
+  return settle(packet.header);
+}
+
+Result<void> ReceiveLane::admit(const wire::PacketHeader& header) const {
+  const auto refuse = [&](std::string why) {
+    return fail(Errc::protocol,
+                fmt::format("packet {} on channel {}: {}", header.sequence, index_, why));
+  };
+  if (header.sequence != transcript_.packets) {
+    return refuse(fmt::format("expected sequence {}", transcript_.packets));
+  }
+  if (round_ended_ && (header.flags & wire::k_resend) == 0) {
+    return refuse("the round has ended on this channel");
+  }
+  for (const wire::WireRun& run : header.runs) FERRY_TRY(receiver_.memory_.check(run.run));
+  return {};
+}
+
+Result<void> ReceiveLane::read_payload(const wire::PacketHeader& header, Link& link) {
+  at_.clear();
+  if (header.payload_bytes == 0) return {};
+  std::vector<iovec> into;
+  std::size_t buffered = 0;
+  if (buffer_.size() < header.payload_bytes) buffer_.resize(header.payload_bytes);
+  for (const wire::WireRun& run : header.runs) {
+    if (run.kind != wire::RunKind::raw) continue;
+    const MemoryRegion& region = *FERRY_TRY(receiver_.memory_.check(run.run));
+    std::span<std::byte> place;
+    if (region.host != nullptr) {
+      place = FERRY_TRY(receiver_.memory_.at(run.run));
+    } else {
+      place = std::span(buffer_).subspan(buffered, run.payload_bytes);
+      buffered += run.payload_bytes;
+    }
+    at_.push_back(place);
+    into.push_back({place.data(), place.size()});
+  }
+  return link.read_payload(into);
+}
+
+Result<void> ReceiveLane::settle(const wire::PacketHeader& header) {
+  std::size_t checksum = 0;
+  std::size_t data_run = 0;
+  bad_.clear();
+  for (const wire::WireRun& run : header.runs) {
+    if (run.kind == wire::RunKind::zero) {
+      FERRY_TRY(settle_zeros(run.run));
+    } else {
+      FERRY_TRY(settle_data(header, run.run, at_[data_run++], checksum));
+      checksum += units_in(run.payload_bytes);
+    }
+  }
+  return bad_.empty() ? Result<void>{} : ask_again(header.sequence);
+}
+
+Result<void> ReceiveLane::settle_zeros(const PageRun& run) {
+  FERRY_TRY(receiver_.zeros(*FERRY_TRY(receiver_.memory_.check(run)), run));
+  repaired(run);
+  return {};
+}
+
+Result<void> ReceiveLane::settle_data(const wire::PacketHeader& header, const PageRun& run,
+                                      std::span<const std::byte> bytes,
+                                      std::size_t first_checksum) {
+  const bool live = (header.flags & wire::k_live) != 0;
+  // Good stretches between bad units are accepted as a whole: one pwrite, one mark.
+  std::uint64_t good_from = 0;
+  const auto accept_until = [&](std::uint64_t end) -> Result<void> {
+    if (end == good_from) return {};
+    return accept({run.region, run.offset + good_from, end - good_from},
+                  bytes.subspan(good_from, end - good_from));
+  };
+  for (std::uint64_t at = 0; at < run.length; at += k_unit_bytes) {
+    const auto unit = bytes.subspan(at, std::min(k_unit_bytes, run.length - at));
+    if (wire::unit_checksum(unit) == header.checksums[first_checksum++]) continue;
+
+    FERRY_TRY(accept_until(at));
+    good_from = at + unit.size();
+    const PageRun where{run.region, run.offset + at, unit.size()};
+    if (live) {
+      FERRY_TRY(store_unless_mapped(where, unit));
+      receiver_.received(where, PageReceiver::Arrival::suspect);
+    } else {
+      FERRY_TRY(damaged(where, (header.flags & wire::k_resend) != 0));
+    }
+  }
+  return accept_until(run.length);
+}
+
+Result<void> ReceiveLane::accept(const PageRun& run, std::span<const std::byte> bytes) {
+  FERRY_TRY(store_unless_mapped(run, bytes));
+  receiver_.received(run, PageReceiver::Arrival::good);
+  repaired(run);
+  return {};
+}
+
+Result<void> ReceiveLane::store_unless_mapped(const PageRun& run,
+                                              std::span<const std::byte> bytes) {
+  const MemoryRegion& region = *FERRY_TRY(receiver_.memory_.check(run));
+  if (region.host != nullptr) return {};  // it was read to its place
+  return store(region, run.offset, bytes);
+}
+
+Result<void> ReceiveLane::damaged(const PageRun& unit, bool is_resend) {
+  const auto integrity = [&](std::string why) {
+    const std::string& name = receiver_.memory_.regions()[unit.region].name;
+    return fail(Errc::integrity,
+                fmt::format("receive '{}' at offset {:#x}: {}", name, unit.offset, why));
+  };
+  const auto [entry, fresh] = outstanding_.try_emplace({unit.region, unit.offset}, 0);
+  if (fresh == is_resend)
+    return integrity("its checksum differs, and what was sent is not what was asked for");
+  if (entry->second == wire::k_max_resends) {
+    return integrity(fmt::format("its checksum still differs after {} resends", entry->second));
+  }
+  if (outstanding_.size() > wire::k_max_damaged_runs) {
+    return integrity(
+        fmt::format("more than {} pages are damaged on this channel", wire::k_max_damaged_runs));
+  }
+  ++entry->second;
+  append(bad_, unit);
+  receiver_.damaged_units_.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+Result<void> ReceiveLane::ask_again(std::uint64_t sequence) {
+  const wire::Nak nak{.lane = index_, .sequence = sequence, .runs = bad_};
+  record_verdict(transcript_, nak);
+  return receiver_.control_.send(nak);
+}
+
+void ReceiveLane::repaired(const PageRun& run) {
+  if (outstanding_.empty()) return;
+  const auto first = outstanding_.lower_bound({run.region, run.offset});
+  auto last = first;
+  while (last != outstanding_.end() && last->first.first == run.region &&
+         last->first.second - run.offset < run.length) {
+    ++last;
+  }
+  outstanding_.erase(first, last);
+}
+
+}  // namespace ferry

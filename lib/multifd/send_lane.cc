@@ -1,0 +1,167 @@
+#include "multifd/send_lane.h"
+
+#include <fmt/format.h>
+
+#include "loop/thread.h"
+#include "multifd/lane_transcript.h"
+#include "wire/limits.h"
+
+namespace ferry {
+
+SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
+                   std::function<void(Error)> on_failure)
+    : index_(index),
+      link_(link),
+      memory_(memory),
+      work_(work),
+      on_failure_(std::move(on_failure)) {}
+
+SendLane::~SendLane() {
+  if (thread_.joinable()) thread_.join();
+}
+
+Result<void> SendLane::start() {
+  thread_ =
+      FERRY_TRY(start_thread(fmt::format("ferry-send-{}", index_).c_str(), [this] { loop(); }));
+  return {};
+}
+
+void SendLane::end_round() {
+  {
+    const std::scoped_lock lock(mutex_);
+    orders_.push_back({});
+  }
+  work_.poke();
+}
+
+void SendLane::begin_round(std::uint32_t round) {
+  const std::scoped_lock lock(mutex_);
+  round_ = round;
+  attempts_.clear();
+}
+
+Result<void> SendLane::resend(const wire::Nak& nak) {
+  for (const PageRun& run : nak.runs) FERRY_TRY(memory_.check(run));
+  {
+    const std::scoped_lock lock(mutex_);
+    if (nak.sequence < next_nak_ || nak.sequence >= transcript_.packets || nak.runs.empty()) {
+      return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it is not to be "
+                                              "refused (any more)",
+                                              nak.sequence, index_));
+    }
+    next_nak_ = nak.sequence + 1;
+    const auto before = attempts_.find(nak.sequence);
+    const unsigned attempt = before == attempts_.end() ? 1 : before->second + 1;
+    if (attempt > wire::k_max_resends) {
+      return fail(Errc::integrity, fmt::format("channel {}: damaged on the way, and again in {} "
+                                               "resends",
+                                               index_, wire::k_max_resends));
+    }
+    record_verdict(transcript_, nak);
+    orders_.push_back({.runs = nak.runs, .attempt = attempt});
+  }
+  work_.poke();
+  return {};
+}
+
+wire::LaneTranscript SendLane::transcript() const {
+  const std::scoped_lock lock(mutex_);
+  return transcript_;
+}
+
+void SendLane::loop() {
+  if (auto served = serve(); !served) on_failure_(std::move(served).error());
+}
+
+Result<void> SendLane::serve() {
+  while (true) {
+    if (const auto order = next_order()) {
+      FERRY_TRY(obey(*order));
+      continue;
+    }
+    auto work = work_.try_pop();
+    if (!work) {
+      FERRY_TRY(send_packet(wire::k_stable, 0));  // nothing to wait with it for
+      work = wait_for_work();
+    }
+    if (work) {
+      FERRY_TRY(add(*work, wire::k_stable, 0));
+    } else if (work_.closed()) {
+      return {};
+    }
+  }
+}
+
+std::optional<SendLane::Order> SendLane::next_order() {
+  const std::scoped_lock lock(mutex_);
+  if (orders_.empty()) return std::nullopt;
+  Order order = std::move(orders_.front());
+  orders_.pop_front();
+  return order;
+}
+
+std::optional<PageWork> SendLane::wait_for_work() {
+  const auto begin = Clock::now();
+  auto work = work_.pop_unless([this] {
+    const std::scoped_lock lock(mutex_);
+    return !orders_.empty();
+  });
+  const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
+  counters_.wait_micros.fetch_add(static_cast<std::uint64_t>(waited.count()),
+                                  std::memory_order_relaxed);
+  return work;
+}
+
+Result<void> SendLane::obey(const Order& order) {
+  FERRY_TRY(send_packet(wire::k_stable, 0));
+  if (order.runs.empty()) return send_packet(wire::k_end_round, 0);
+  for (const PageRun& run : order.runs) {
+    FERRY_TRY(add({.run = run}, wire::k_stable | wire::k_resend, order.attempt));
+    counters_.resent_units.fetch_add(units_in(run.length), std::memory_order_relaxed);
+  }
+  return send_packet(wire::k_stable | wire::k_resend, order.attempt);
+}
+
+Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned attempt) {
+  if (work.content == Content::zeros) {
+    if (packet_.add_zeros(work.run)) return {};
+    FERRY_TRY(send_packet(flags, attempt));
+    packet_.add_zeros(work.run);
+    return {};
+  }
+  const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
+  for (PageRun rest = work.run; rest.length > 0;) {
+    const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
+    if (taken == 0) FERRY_TRY(send_packet(flags, attempt));
+    rest.offset += taken;
+    rest.length -= taken;
+  }
+  return {};
+}
+
+Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
+  if (packet_.empty() && (flags & wire::k_end_round) == 0) return {};
+  wire::PacketHeader& header = packet_.header();
+  header.flags = flags;
+
+  wire::EncodedHeader encoded;
+  {
+    const std::scoped_lock lock(mutex_);
+    header.round = round_;
+    header.sequence = transcript_.packets;
+    encoded = wire::encode(header);
+    record_packet(transcript_, encoded.checksum, header.payload_bytes);
+    if (attempt > 0) attempts_[header.sequence] = attempt;
+  }
+  std::vector<iovec> message{{encoded.bytes.data(), encoded.bytes.size()}};
+  message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
+  FERRY_TRY(link_.write(message));
+
+  counters_.wire_bytes.fetch_add(encoded.bytes.size() + header.payload_bytes,
+                                 std::memory_order_relaxed);
+  counters_.zero_bytes.fetch_add(packet_.zero_bytes(), std::memory_order_relaxed);
+  packet_.clear();
+  return {};
+}
+
+}  // namespace ferry

@@ -1,0 +1,96 @@
+// One page channel of the source: a thread that turns work into packets.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/bounded_queue.h"
+#include "ferry/memory.h"
+#include "multifd/link.h"
+#include "multifd/packet_builder.h"
+
+namespace ferry {
+
+/// What is known of a run before it is read.
+enum class Content { data, zeros };
+
+struct PageWork {
+  PageRun run;
+  Content content = Content::data;
+};
+using WorkQueue = BoundedQueue<PageWork>;
+
+/// Counters of one lane. Written by its thread, read by any: relaxed, each for itself.
+struct SendCounters {
+  std::atomic<std::uint64_t> wire_bytes = 0;
+  std::atomic<std::uint64_t> zero_bytes = 0;
+  std::atomic<std::uint64_t> resent_units = 0;
+  std::atomic<std::uint64_t> wait_micros = 0;  ///< without work
+};
+
+/// Takes runs, in a thread of its own, from the queue that all lanes share, and orders that are for
+/// this lane alone. Orders go first. The thread ends when the queue is closed, or at the first
+/// failure, which it reports.
+class SendLane {
+ public:
+  SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
+           std::function<void(Error)> on_failure);
+  /// The queue must be closed, and the link cancelled unless all is sent: waits for the thread.
+  ~SendLane();
+
+  /// Starts the thread. Errc::system.
+  Result<void> start();
+
+  /// Thread-safe. What follows belongs to this round. The one before was acknowledged: nothing of
+  /// it will be refused any more.
+  void begin_round(std::uint32_t round);
+
+  /// Thread-safe. Ends the round on this lane; the queue was drained before.
+  void end_round();
+
+  /// Thread-safe. Sends damaged runs again. Bounded, since a receiver may lie: each packet can be
+  /// refused once, in the order of sending, and what was sent again k_max_resends times only.
+  Result<void> resend(const wire::Nak& nak);
+
+  wire::LaneTranscript transcript() const;
+  const SendCounters& counters() const noexcept { return counters_; }
+
+ private:
+  struct Order {
+    std::vector<PageRun> runs;  // to be sent again; none: end the round
+    unsigned attempt = 0;
+  };
+
+  void loop();
+  Result<void> serve();
+  Result<void> obey(const Order& order);
+  Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
+  Result<void> send_packet(std::uint32_t flags, unsigned attempt);
+  std::optional<Order> next_order();
+  std::optional<PageWork> wait_for_work();
+
+  const std::uint16_t index_;
+  Link& link_;
+  const GuestMemory& memory_;
+  WorkQueue& work_;
+  std::function<void(Error)> on_failure_;
+  SendCounters counters_;
+
+  PacketBuilder packet_;  // the lane's thread alone
+
+  mutable std::mutex mutex_;  // guards the rest, which other threads touch too
+  std::uint32_t round_ = 0;
+  std::deque<Order> orders_;
+  wire::LaneTranscript transcript_;
+  std::uint64_t next_nak_ = 0;                  // the lowest sequence that may still be refused
+  std::map<std::uint64_t, unsigned> attempts_;  // of the packets of this round that were resends
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace ferry

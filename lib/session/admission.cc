@@ -1,0 +1,85 @@
+#include "session/admission.h"
+
+#include <fmt/format.h>
+
+#include "session/greeting.h"
+
+namespace ferry {
+
+using Verdict = wire::HelloAck::Verdict;
+
+wire::HelloAck Admission::admit(const wire::Hello& hello) {
+  wire::HelloAck ack = judge(hello);
+  if (ack.verdict != Verdict::accepted) return ack;
+  const std::scoped_lock lock(mutex_);
+  if (ended_) return refusal(hello, Verdict::ended, "the session is over");
+  switch (hello.role) {
+    case wire::Role::control:
+    case wire::Role::solo:
+      return admit_control(hello);
+    case wire::Role::page:
+      return admit_page(hello);
+    case wire::Role::urgent:
+      break;
+  }
+  return refusal(
+      hello, Verdict::unannounced,
+      fmt::format("no channel of role {} is expected", static_cast<unsigned>(hello.role)));
+}
+
+wire::HelloAck Admission::admit_control(const wire::Hello& hello) {
+  if (session_ == hello.session) {
+    return refusal(hello, Verdict::unannounced, "this session has its control channel already");
+  }
+  if (session_) return refusal(hello, Verdict::busy, "another session is in progress");
+  session_ = hello.session;
+  return judge(hello);
+}
+
+wire::HelloAck Admission::admit_page(const wire::Hello& hello) {
+  if (session_ != hello.session) {
+    return refusal(hello, Verdict::stranger, "no such session");
+  }
+  if (hello.index >= announced_.size() || !announced_[hello.index]) {
+    return refusal(hello, Verdict::unannounced,
+                   fmt::format("channel {} was not announced", hello.index));
+  }
+  if (present_[hello.index]) {
+    return refusal(hello, Verdict::unannounced,
+                   fmt::format("channel {} is there already", hello.index));
+  }
+  present_.set(hello.index);
+  return judge(hello);
+}
+
+void Admission::withdraw(const wire::Hello& hello) {
+  const std::scoped_lock lock(mutex_);
+  if (session_ != hello.session) return;
+  if (hello.role == wire::Role::page) {
+    present_.reset(hello.index);
+  } else {
+    session_.reset();
+  }
+}
+
+Result<void> Admission::announce(std::uint16_t first, std::uint16_t count) {
+  const std::scoped_lock lock(mutex_);
+  if (first >= announced_.size() || count > announced_.size() - first) {
+    return fail(Errc::protocol, fmt::format("channels {} to {}: there are at most {}", first,
+                                            first + count - 1, announced_.size()));
+  }
+  for (std::size_t index = first; index < std::size_t{first} + count; ++index) {
+    if (announced_[index]) {
+      return fail(Errc::protocol, fmt::format("channel {} was announced before", index));
+    }
+    announced_.set(index);
+  }
+  return {};
+}
+
+void Admission::end() {
+  const std::scoped_lock lock(mutex_);
+  ended_ = true;
+}
+
+}  // namespace ferry

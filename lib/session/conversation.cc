@@ -1,0 +1,196 @@
+#include "session/conversation.h"
+
+#include <fmt/format.h>
+
+#include "loop/thread.h"
+
+namespace ferry {
+namespace {
+
+// Enough for what may come before the conducting thread looks: a peer that sends more without being
+// asked is not read until it does.
+constexpr std::size_t k_waiting_frames = 64;
+
+// How long a side that failed waits for its last words to be heard, and for the peer's.
+constexpr std::chrono::milliseconds k_last_words{600};
+
+Task<void> cancel_later(EventLoop& loop, Link& link) {
+  co_await loop.sleep_until(Clock::now() + k_last_words);
+  link.cancel(Errc::timed_out);
+}
+
+}  // namespace
+
+Conversation::Conversation(EventLoop& loop, std::unique_ptr<Channel> channel, Role role,
+                           std::chrono::milliseconds timeout, Observer observer)
+    : loop_(loop),
+      timeout_(timeout),
+      observer_(std::move(observer)),
+      link_(std::move(channel), liveness_),
+      role_(std::move(role)),
+      frames_(k_waiting_frames) {}
+
+Conversation::~Conversation() {
+  link_.cancel(Errc::cancelled);
+  join_reader();
+}
+
+Result<void> Conversation::start(std::stop_token stop) {
+  reader_ = FERRY_TRY(start_thread("ferry-control", [this] { read_all(); }));
+  pulse_.emplace(
+      loop_, liveness_, timeout_, [this] { beat(); },
+      [this] {
+        fail({Errc::timed_out,
+              0,
+              fmt::format("hear from {} at {}: silent for {:.0f} s", role_.peer, link_.info().peer,
+                          std::chrono::duration<double>(Clock::now() - liveness_.last()).count()),
+              {}});
+      });
+  FERRY_TRY(pulse_->start());
+  on_stop_.emplace(std::move(stop), [this] { stop_requested(); });
+  return {};
+}
+
+void Conversation::beat() {
+  // A failure to write is the reader's to notice: the line is cut for both.
+  (void)link_.send(role_.heartbeat());
+  if (!observer_.progress) return;
+  std::unique_lock lock(mutex_);
+  const wire::Heartbeat peer = peer_;
+  lock.unlock();
+  observer_.progress(role_.progress(peer));
+}
+
+void Conversation::stop_requested() {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (sealed_) return;
+  }
+  fail({Errc::cancelled, 0, "cancelled", {}});
+}
+
+Result<void> Conversation::send(const wire::ControlFrame& frame) {
+  if (auto error = first_.get()) return std::unexpected(std::move(*error));
+  return link_.send(frame);
+}
+
+Result<wire::ControlFrame> Conversation::next() {
+  if (auto frame = frames_.pop()) return std::move(*frame);
+  return std::unexpected(*first_.get());  // nothing else closes the queue
+}
+
+void Conversation::fail(Error error) {
+  const Errc code = error.code;
+  if (!first_.set(std::move(error))) return;
+  frames_.close();
+  role_.cut(code);
+}
+
+Result<void> Conversation::pass_point_of_no_return() {
+  const std::scoped_lock lock(mutex_);
+  if (auto error = first_.get()) return std::unexpected(std::move(*error));
+  sealed_ = true;
+  return {};
+}
+
+void Conversation::read_all() {
+  if (auto read = read_frames(); !read && !over_) fail(std::move(read).error());
+}
+
+Result<void> Conversation::read_frames() {
+  while (const auto message = FERRY_TRY(link_.next())) {
+    if (message->kind == wire::MessageKind::control) {
+      FERRY_TRY(take(FERRY_TRY(wire::decode_control(message->bytes))));
+    } else if (role_.packet) {
+      FERRY_TRY(role_.packet(message->bytes, link_));
+    } else {
+      return ferry::fail(Errc::protocol, "a packet on the control channel");
+    }
+  }
+  return ferry::fail(Errc::disconnected,
+                     fmt::format("read from {}: it ended before its time", role_.peer));
+}
+
+Result<void> Conversation::take(const wire::ControlFrame& frame) {
+  if (const auto* heartbeat = std::get_if<wire::Heartbeat>(&frame)) {
+    const std::scoped_lock lock(mutex_);
+    peer_ = *heartbeat;
+    return {};
+  }
+  if (std::holds_alternative<wire::Unknown>(frame)) return {};
+  if (const auto* abort = std::get_if<wire::Abort>(&frame)) {
+    Error error = of_peer(*abort);
+    {
+      const std::scoped_lock lock(mutex_);
+      peer_aborted_ = true;
+    }
+    // The peer's own reason explains a line that was cut a moment ago.
+    if (const auto first = first_.get(); first && first->code == Errc::disconnected)
+      first_.replace(error);
+    return std::unexpected(std::move(error));
+  }
+  if (FERRY_TRY(role_.intercept(frame))) return {};
+  if (std::holds_alternative<wire::Started>(frame)) over_ = true;  // nothing need follow it
+  frames_.push(frame);
+  return {};
+}
+
+Error Conversation::of_peer(const wire::Abort& abort) const {
+  switch (abort.code) {
+    case Errc::refused:
+    case Errc::unsupported:
+    case Errc::auth:
+      return {Errc::refused, 0, fmt::format("{} refused: {}", role_.peer, abort.text), {}};
+    case Errc::integrity:
+      return {Errc::integrity, 0, fmt::format("{} found damage: {}", role_.peer, abort.text), {}};
+    case Errc::cancelled:
+      return {Errc::disconnected, 0, fmt::format("{} was cancelled", role_.peer), {}};
+    default:
+      return {Errc::disconnected, 0, fmt::format("{} failed: {}", role_.peer, abort.text), {}};
+  }
+}
+
+Result<void> Conversation::conclude(const wire::ControlFrame& last) {
+  over_ = true;
+  return send(last);
+}
+
+void Conversation::end() {
+  (void)link_.finish();
+  hang_up();
+}
+
+Error Conversation::give_up(Error error) {
+  fail(std::move(error));
+  {
+    const Background bound(loop_, cancel_later(loop_, link_));
+    last_words(*first_.get());
+  }
+  hang_up();
+  return *first_.get();
+}
+
+void Conversation::hang_up() {
+  {
+    const Background bound(loop_, cancel_later(loop_, link_));
+    join_reader();
+  }
+  link_.cancel(Errc::cancelled);  // a heartbeat may be stuck in it
+  on_stop_.reset();
+  pulse_.reset();
+}
+
+void Conversation::last_words(const Error& error) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (peer_aborted_) return;
+  }
+  (void)link_.send(wire::Abort{.code = error.code, .text = error.text()});
+  (void)link_.finish();
+}
+
+void Conversation::join_reader() {
+  if (reader_.joinable()) reader_.join();
+}
+
+}  // namespace ferry

@@ -1,0 +1,257 @@
+#include "session/destination.h"
+
+#include <fmt/format.h>
+
+#include "memory/region_io.h"
+#include "session/greeting.h"
+
+namespace ferry {
+
+Destination::Destination(Runtime& runtime, DestinationGuest& guest, const ReceiveOptions& options,
+                         std::stop_token stop)
+    : runtime_(runtime), guest_(guest), options_(options), stop_(std::move(stop)), arrivals_(1) {}
+
+Destination::~Destination() = default;
+
+Result<void> Destination::listen(Transport& transport, const Uri& at) {
+  EventLoop& loop = runtime_.loop();
+  const auto deadline = Clock::now() + options_.timeout;
+  auto listener = FERRY_TRY(block_on(
+      loop, loop.within(deadline, transport.listen(loop, at), "listen on " + at.text()), stop_));
+
+  rendezvous_ = std::make_unique<Rendezvous>(
+      loop, std::move(listener),
+      [this](wire::Hello hello, std::unique_ptr<Channel> channel) {
+        page_channel(hello, std::move(channel));
+      },
+      [this](Error error) {
+        door_error_.set(std::move(error));
+        arrivals_.close();
+      });
+  if (options_.observer.listening) options_.observer.listening(rendezvous_->local());
+
+  const std::stop_callback on_stop(stop_, [this] { arrivals_.close(); });
+  auto first = arrivals_.pop();
+  if (!first) {
+    return std::unexpected(door_error_.get().value_or(Error{Errc::cancelled, 0, "cancelled", {}}));
+  }
+  solo_ = first->hello.role == wire::Role::solo;
+  return converse(std::move(first->channel));
+}
+
+Result<void> Destination::adopt(std::unique_ptr<Channel> solo) {
+  solo_ = true;
+  EventLoop& loop = runtime_.loop();
+  const auto deadline = Clock::now() + options_.timeout;
+  const wire::Hello hello = FERRY_TRY(
+      block_on(loop, loop.within(deadline, read_hello(loop, *solo), "wait for a Hello"), stop_));
+  wire::HelloAck ack = judge(hello);
+  if (ack.verdict == wire::HelloAck::Verdict::accepted && hello.role != wire::Role::solo) {
+    ack = refusal(hello, wire::HelloAck::Verdict::unannounced,
+                  "here is one channel only: control and pages must share it");
+  }
+  FERRY_TRY(block_on(loop, loop.within(deadline, answer_hello(loop, *solo, ack), "answer a Hello"),
+                     stop_));
+  if (ack.verdict != wire::HelloAck::Verdict::accepted) {
+    (void)solo->finish();
+    return fail(Errc::refused, "refuse the sender: " + ack.reason);
+  }
+  return converse(std::move(solo));
+}
+
+Result<void> Destination::converse(std::unique_ptr<Channel> channel) {
+  began_ = Clock::now();
+  peer_ = channel->info().peer;
+  Conversation::Role role{
+      .peer = "the sender",
+      .intercept = [](const wire::ControlFrame&) -> Result<bool> { return false; },
+      .packet = {},
+      .heartbeat =
+          [this] {
+            return wire::Heartbeat{.bytes_verified = bytes_verified(),
+                                   .phase = wire::Heartbeat::Phase::pages};
+          },
+      .progress =
+          [this](const wire::Heartbeat&) {
+            const auto pages = this->pages();
+            return Progress{.bytes_total = pages ? pages->total_bytes() : 0,
+                            .bytes_done = bytes_verified(),
+                            .wire_bytes = pages ? pages->totals().wire_bytes : 0,
+                            .elapsed = Clock::now() - began_};
+          },
+      .cut = [this](Errc why) { cut(why); },
+  };
+  if (solo_) {
+    role.packet = [this](std::span<const std::byte> header, Link& link) {
+      return take_packet(header, link);
+    };
+  }
+  conversation_ = std::make_unique<Conversation>(
+      runtime_.loop(), std::move(channel), std::move(role), options_.timeout, options_.observer);
+  return conversation_->start(stop_);
+}
+
+Result<void> Destination::run() {
+  auto done = receive();
+  if (done) {
+    conversation_->end();
+    return {};
+  }
+  if (state_ == DestinationState::running) return {};  // only the goodbye failed
+  (void)enter(DestinationEvent::failed);
+  if (rendezvous_) rendezvous_->admission().end();
+  return std::unexpected(conversation_->give_up(std::move(done).error()));
+}
+
+Result<void> Destination::receive() {
+  while (state_ != DestinationState::running) {
+    const wire::ControlFrame frame = FERRY_TRY(conversation_->next());
+    FERRY_TRY(std::visit([this](const auto& kind) { return on(kind); }, frame));
+  }
+  return {};
+}
+
+Result<void> Destination::on(const wire::LayoutFrame& frame) {
+  FERRY_TRY(enter(DestinationEvent::layout));
+  memory_ = FERRY_TRY(guest_.map_memory(frame.layout));
+  if (memory_.layout() != frame.layout) {
+    return fail(Errc::guest, "map memory: it is not what the sender's layout asks for");
+  }
+  if (solo_) receive_pages(1);
+  return conversation_->send(wire::LayoutAck{});
+}
+
+Result<void> Destination::on(const wire::AddChannels& frame) {
+  if (solo_ || state_ != DestinationState::receiving || lanes_ != 0 || frame.first != 0) {
+    return fail(Errc::protocol, "add channels: not now");
+  }
+  receive_pages(frame.count);
+  FERRY_TRY(rendezvous_->admission().announce(frame.first, frame.count));
+  return conversation_->send(wire::ChannelsAck{.first = frame.first, .count = frame.count});
+}
+
+void Destination::receive_pages(unsigned lanes) {
+  auto pages = std::make_shared<PageReceiver>(
+      memory_, lanes, conversation_->link(),
+      [this](Error error) { conversation_->fail(std::move(error)); });
+  const std::scoped_lock lock(mutex_);
+  lanes_ = lanes;
+  pages_ = std::move(pages);
+}
+
+Result<void> Destination::on(const wire::Prepare& frame) {
+  if (state_ != DestinationState::receiving || !pages_ || pages_->totals().rounds == 0) {
+    return fail(Errc::protocol, "prepare: no round has ended yet");
+  }
+  FERRY_TRY(pages_->freeze());
+  const wire::Transcript ours = pages_->transcript();
+  if (frame.transcript != ours || !pages_->complete()) {
+    return fail(
+        Errc::integrity,
+        fmt::format("compare transcripts: {} units of memory are here, {} of them suspect, and "
+                    "the sender's account of the channels {}",
+                    pages_->units_received(), pages_->units_suspect(),
+                    frame.transcript == ours ? "is ours" : "differs from ours"));
+  }
+  FERRY_TRY(check_digests(frame.digests));
+  FERRY_TRY(guest_.prepare());
+  FERRY_TRY(enter(DestinationEvent::prepared));
+  return conversation_->send(wire::Ready{.transcript = ours,
+                                         .units_received = pages_->units_received(),
+                                         .units_suspect = pages_->units_suspect()});
+}
+
+Result<void> Destination::check_digests(const std::vector<wire::Digest>& digests) {
+  if (digests.empty()) return {};
+  if (digests.size() != memory_.regions().size()) {
+    return fail(Errc::protocol, "prepare: the number of digests is not that of the regions");
+  }
+  for (const MemoryRegion& region : memory_.regions()) {
+    if (FERRY_TRY(digest_of(region, stop_)) != digests[region.id]) {
+      return fail(Errc::integrity,
+                  fmt::format("verify '{}': its digest differs from the sender's", region.name));
+    }
+  }
+  verified_ = Verify::full;
+  return {};
+}
+
+Result<void> Destination::on(const wire::Commit& frame) {
+  if (state_ != DestinationState::ready || frame.transcript != pages_->transcript()) {
+    return fail(Errc::protocol, "commit: of something else than what was prepared");
+  }
+  FERRY_TRY(conversation_->pass_point_of_no_return());
+  FERRY_TRY(enter(DestinationEvent::commit));
+  FERRY_TRY(guest_.start(frame.token));
+  FERRY_TRY(enter(DestinationEvent::started));
+  return conversation_->conclude(wire::Started{.token = frame.token});
+}
+
+template <class Frame>
+Result<void> Destination::on(const Frame& frame) {
+  return fail(Errc::protocol, fmt::format("'{}' from the sender", wire::name_of(frame)));
+}
+
+Result<void> Destination::take_packet(std::span<const std::byte> header, Link& link) {
+  const auto pages = this->pages();
+  if (!pages) return fail(Errc::protocol, "a packet before the layout was agreed");
+  return pages->lane(0).take(header, link);
+}
+
+void Destination::page_channel(const wire::Hello& hello, std::unique_ptr<Channel> channel) {
+  if (hello.role != wire::Role::page) {
+    arrivals_.push({hello, std::move(channel)});  // never full: one control channel is admitted
+    return;
+  }
+  const auto pages = this->pages();
+  if (auto added = pages->add_lane(
+          hello.index, std::make_unique<Link>(std::move(channel), conversation_->liveness()));
+      !added) {
+    conversation_->fail(std::move(added).error());
+  }
+}
+
+void Destination::cut(Errc why) {
+  if (const auto pages = this->pages()) pages->cancel(why);
+}
+
+std::uint64_t Destination::bytes_verified() const {
+  const auto pages = this->pages();
+  return pages ? pages->bytes_verified() : 0;
+}
+
+std::shared_ptr<PageReceiver> Destination::pages() const {
+  const std::scoped_lock lock(mutex_);
+  return pages_;
+}
+
+Result<void> Destination::enter(DestinationEvent event) {
+  const auto next_state = next(state_, event);
+  if (!next_state) {
+    return fail(Errc::protocol,
+                fmt::format("the sender's words come in the wrong order: {} is no time "
+                            "for that",
+                            to_string(state_)));
+  }
+  state_ = *next_state;
+  return {};
+}
+
+void Destination::add_to(Report& report) const {
+  report.elapsed = Clock::now() - began_;
+  report.peer = peer_;
+  report.verify = verified_;
+  report.channels = lanes_;
+  report.bytes = memory_.total_bytes();
+  if (rendezvous_) report.refused = rendezvous_->refused();
+  if (!pages_) return;
+  const PageReceiver::Totals totals = pages_->totals();
+  report.wire_bytes = totals.wire_bytes;
+  report.zero_bytes = totals.zero_bytes;
+  report.resent = totals.resent_units;
+  report.suspect = totals.suspect_units;
+  report.rounds = totals.rounds;
+  report.packets = totals.packets;
+}
+
+}  // namespace ferry

@@ -1,0 +1,108 @@
+#include "session/greeting.h"
+
+#include <fmt/format.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "loop/async_io.h"
+#include "wire/limits.h"
+
+namespace ferry {
+namespace {
+
+/// A message whose first bytes tell its length.
+Task<std::vector<std::byte>> read_message(
+    EventLoop& loop, Channel& channel,
+    Result<std::size_t> (*length_of)(std::span<const std::byte>)) {
+  std::vector<std::byte> message(wire::k_prologue_bytes);
+  co_await read_exactly(loop, channel, std::span<std::byte>(message));
+  const std::size_t length = co_await length_of(message);
+  message.resize(length);
+  co_await read_exactly(loop, channel,
+                        std::span<std::byte>(message).subspan(wire::k_prologue_bytes));
+  co_return message;
+}
+
+Task<std::unique_ptr<Channel>> connect_and_introduce(EventLoop& loop, Transport& transport, Uri to,
+                                                     wire::Hello hello) {
+  std::unique_ptr<Channel> channel = co_await transport.connect(loop, std::move(to));
+  co_await introduce(loop, *channel, hello);
+  co_return channel;
+}
+
+}  // namespace
+
+Task<wire::Hello> read_hello(EventLoop& loop, Channel& channel) {
+  const std::vector<std::byte> message = co_await read_message(loop, channel, &wire::hello_length);
+  const wire::Hello hello = co_await wire::decode_hello(message);
+  co_return hello;
+}
+
+Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
+  co_await write_all(loop, channel, wire::encode(ack));
+}
+
+Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
+  co_await write_all(loop, channel, wire::encode(hello));
+  const std::vector<std::byte> message =
+      co_await read_message(loop, channel, &wire::hello_ack_length);
+  const wire::HelloAck ack = co_await wire::decode_hello_ack(message);
+  if (ack.verdict != wire::HelloAck::Verdict::accepted) {
+    co_await fail(Errc::refused, fmt::format("open a channel to {}: refused: {}",
+                                             channel.info().peer, ack.reason));
+  }
+  if (ack.session != hello.session || ack.version < hello.version_min ||
+      ack.version > hello.version_max) {
+    co_await fail(
+        Errc::protocol,
+        fmt::format("open a channel to {}: the answer is to another Hello", channel.info().peer));
+  }
+}
+
+Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri to,
+                                    wire::Hello hello, Clock::time_point deadline) {
+  const std::string act = "connect " + to.text();
+  std::unique_ptr<Channel> channel = co_await loop.within(
+      deadline, connect_and_introduce(loop, transport, std::move(to), hello), act);
+  co_return channel;
+}
+
+wire::HelloAck judge(const wire::Hello& hello) {
+  using enum wire::HelloAck::Verdict;
+  if (hello.version_min > wire::k_version_max || hello.version_max < wire::k_version_min) {
+    return refusal(
+        hello, version,
+        fmt::format("no version in common: this side speaks {} to {}, the other {} to {}",
+                    wire::k_version_min, wire::k_version_max, hello.version_min,
+                    hello.version_max));
+  }
+  if ((hello.critical_features & ~wire::k_known_critical_features) != 0) {
+    return refusal(hello, feature, fmt::format("unknown features {:#x}", hello.critical_features));
+  }
+  wire::HelloAck ack;
+  ack.verdict = accepted;
+  ack.version = std::min(hello.version_max, wire::k_version_max);
+  ack.session = hello.session;
+  return ack;
+}
+
+wire::HelloAck refusal(const wire::Hello& hello, wire::HelloAck::Verdict verdict,
+                       std::string reason) {
+  wire::HelloAck ack;
+  ack.verdict = verdict;
+  ack.session = hello.session;
+  ack.reason = std::move(reason);
+  return ack;
+}
+
+wire::SessionId fresh_session_id() {
+  wire::SessionId id;
+  // Never cut short: at most 256 bytes are delivered whole.
+  [[maybe_unused]] const ssize_t got = ::getrandom(id.data(), id.size(), 0);
+  assert(got == static_cast<ssize_t>(id.size()));
+  return id;
+}
+
+}  // namespace ferry

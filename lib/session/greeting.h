@@ -1,0 +1,37 @@
+// The first words on a channel, as Tasks on the loop.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "ferry/event_loop.h"
+#include "ferry/transport.h"
+#include "wire/hello.h"
+
+namespace ferry {
+
+// `channel` outlives the Task.
+
+/// How long a peer may take for its Hello, or for the answer to ours.
+inline constexpr std::chrono::seconds k_greeting_time{10};
+
+Task<wire::Hello> read_hello(EventLoop& loop, Channel& channel);
+Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack);
+
+/// Says Hello and waits for the answer. Errc::refused, with the peer's reason, where it is no.
+Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello);
+
+/// Connects to `to` and introduces itself there, all of it before `deadline`.
+Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri to,
+                                    wire::Hello hello, Clock::time_point deadline);
+
+/// The answer to a Hello whose version and features are to be judged, and nothing else yet.
+wire::HelloAck judge(const wire::Hello& hello);
+wire::HelloAck refusal(const wire::Hello& hello, wire::HelloAck::Verdict verdict,
+                       std::string reason);
+
+wire::SessionId fresh_session_id();
+
+}  // namespace ferry

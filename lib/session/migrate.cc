@@ -1,0 +1,121 @@
+// send() and receive(): one migration is one object, made here.
+#include <algorithm>
+#include <thread>
+
+#include "ferry/guest.h"
+#include "ferry/runtime.h"
+#include "session/destination.h"
+#include "session/remote_recipient.h"
+#include "session/source.h"
+#include "wire/limits.h"
+
+namespace ferry {
+namespace {
+
+Outcome failed(Owner owner, Error error) {
+  return {.owner = owner, .report = {}, .why_not = std::move(error)};
+}
+
+/// What both ways of sending share, once `open` has reached the peer.
+template <class Open>
+Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options,
+                std::stop_token stop, Open open) {
+  RemoteRecipient recipient(runtime, guest.memory(), options, stop);
+  Source source(guest, recipient, options.verify, stop);
+  Outcome outcome;
+  Result<void> done = open(recipient);
+  if (done) done = source.run();
+  recipient.add_to(outcome.report);
+  outcome.report.bytes = guest.memory().total_bytes();
+  outcome.report.rounds = source.rounds();
+  outcome.report.downtime = source.downtime();
+  outcome.report.verify = options.verify;
+  outcome.owner = owner_in(source.state());
+  if (done) {
+    recipient.end();
+  } else {
+    outcome.why_not = recipient.give_up(std::move(done).error());
+  }
+  return outcome;
+}
+
+template <class Open>
+Outcome receive_from(Runtime& runtime, DestinationGuest& guest, const ReceiveOptions& options,
+                     std::stop_token stop, Open open) {
+  Destination destination(runtime, guest, options, std::move(stop));
+  Outcome outcome;
+  Result<void> done = open(destination);
+  if (done) done = destination.run();
+  destination.add_to(outcome.report);
+  outcome.owner = owner_in(destination.state());
+  if (!done) outcome.why_not = std::move(done).error();
+  return outcome;
+}
+
+Result<void> check(const SendOptions& options) {
+  if (options.channels >= 1 && options.channels <= wire::k_max_channels) return {};
+  return fail(Errc::usage, "send: channels must be 1 to " + std::to_string(wire::k_max_channels));
+}
+
+struct Address {
+  Transport* transport;
+  Uri uri;
+};
+
+Result<Address> find(const Runtime& runtime, std::string_view text) {
+  Uri uri = FERRY_TRY(Uri::parse(text));
+  Transport* transport = FERRY_TRY(runtime.transport(uri.scheme));
+  return Address{transport, std::move(uri)};
+}
+
+}  // namespace
+
+std::string_view to_string(Owner owner) noexcept {
+  switch (owner) {
+    case Owner::source:
+      return "source";
+    case Owner::destination:
+      return "destination";
+    case Owner::unknown:
+      return "unknown";
+  }
+  return "?";
+}
+
+unsigned default_channels() noexcept {
+  return std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
+}
+
+Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const SendOptions& options,
+             std::stop_token stop) {
+  if (auto sane = check(options); !sane) return failed(Owner::source, std::move(sane).error());
+  auto address = find(runtime, uri);
+  if (!address) return failed(Owner::source, std::move(address).error());
+  return send_to(runtime, guest, options, std::move(stop), [&](RemoteRecipient& recipient) {
+    return recipient.connect(*address->transport, address->uri);
+  });
+}
+
+Outcome send_over(Runtime& runtime, SourceGuest& guest, std::unique_ptr<Channel> channel,
+                  const SendOptions& options, std::stop_token stop) {
+  return send_to(runtime, guest, options, std::move(stop),
+                 [&](RemoteRecipient& recipient) { return recipient.adopt(std::move(channel)); });
+}
+
+Outcome receive(Runtime& runtime, DestinationGuest& guest, std::string_view uri,
+                const ReceiveOptions& options, std::stop_token stop) {
+  auto address = find(runtime, uri);
+  if (!address) return failed(Owner::source, std::move(address).error());
+  return receive_from(runtime, guest, options, std::move(stop), [&](Destination& destination) {
+    return destination.listen(*address->transport, address->uri);
+  });
+}
+
+Outcome receive_over(Runtime& runtime, DestinationGuest& guest, std::unique_ptr<Channel> channel,
+                     const ReceiveOptions& options, std::stop_token stop) {
+  return receive_from(runtime, guest, options, std::move(stop), [&](Destination& destination) {
+    return destination.adopt(std::move(channel));
+  });
+}
+
+}  // namespace ferry

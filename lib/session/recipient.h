@@ -1,0 +1,40 @@
+// Who receives, as the source sees it.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "ferry/guest.h"
+#include "ferry/memory.h"
+#include "ferry/result.h"
+#include "multifd/send_lane.h"
+#include "wire/control.h"
+
+namespace ferry {
+
+/// The other end of a migration: a peer behind channels, or a file that has nobody to say READY.
+/// The source's state machine drives it from one thread, in this order: layout; rounds; prepare;
+/// commit. A failure is final.
+class Recipient {
+ public:
+  virtual ~Recipient() = default;
+
+  /// Agrees on the memory, and opens the lanes.
+  virtual Result<void> layout(const Layout& layout) = 0;
+
+  /// Within a round no page comes twice. submit() blocks while the lanes have enough to do.
+  virtual Result<void> begin_round(std::uint32_t round) = 0;
+  virtual Result<void> submit(const PageRun& run, Content content) = 0;
+  /// Blocks until everything of the round has arrived and is verified. Adds to `again` what changed
+  /// on the way and belongs to the next round.
+  virtual Result<void> end_round(std::uint32_t round, DirtyBitmap& again) = 0;
+
+  /// Blocks until all of it is there for good. `digests`: one a region, or none. After success
+  /// nothing but commit() can end the migration: a stop request is no longer heard.
+  virtual Result<void> prepare(std::vector<wire::Digest> digests) = 0;
+
+  /// Hands the guest over. After a failure nobody knows who has it.
+  virtual Result<void> commit(const OwnerToken& token) = 0;
+};
+
+}  // namespace ferry

@@ -1,0 +1,187 @@
+#include "session/remote_recipient.h"
+
+#include <fmt/format.h>
+
+#include "session/greeting.h"
+
+namespace ferry {
+
+RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
+                                 const SendOptions& options, std::stop_token stop)
+    : runtime_(runtime),
+      memory_(memory),
+      options_(options),
+      stop_(std::move(stop)),
+      session_(fresh_session_id()),
+      sender_(memory, [this](Error error) { conversation_->fail(std::move(error)); }) {}
+
+RemoteRecipient::~RemoteRecipient() = default;
+
+Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
+  transport_ = &transport;
+  to_ = to;
+  const wire::Hello hello{.session = session_, .role = wire::Role::control};
+  const auto deadline = Clock::now() + options_.timeout;
+  return converse(FERRY_TRY(
+      block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, deadline), stop_)));
+}
+
+Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
+  const wire::Hello hello{.session = session_, .role = wire::Role::solo};
+  const auto deadline = Clock::now() + options_.timeout;
+  EventLoop& loop = runtime_.loop();
+  FERRY_TRY(block_on(loop, loop.within(deadline, introduce(loop, *solo, hello), "open a session"),
+                     stop_));
+  return converse(std::move(solo));
+}
+
+Result<void> RemoteRecipient::converse(std::unique_ptr<Channel> channel) {
+  peer_ = channel->info().peer;
+  Conversation::Role role{
+      .peer = "the receiver",
+      .intercept = [this](const wire::ControlFrame& frame) { return intercept(frame); },
+      .packet = {},
+      .heartbeat = [this] { return heartbeat(); },
+      .progress = [this](const wire::Heartbeat& peer) { return progress(peer); },
+      .cut = [this](Errc why) { cut(why); },
+  };
+  conversation_ = std::make_unique<Conversation>(
+      runtime_.loop(), std::move(channel), std::move(role), options_.timeout, options_.observer);
+  return conversation_->start(stop_);
+}
+
+Result<void> RemoteRecipient::layout(const Layout& layout) {
+  FERRY_TRY(conversation_->send(wire::LayoutFrame{layout}));
+  FERRY_TRY(conversation_->expect<wire::LayoutAck>());
+  if (transport_ == nullptr) {
+    return sender_.add_lane(conversation_->link());
+  }
+  return open_lanes();
+}
+
+Result<void> RemoteRecipient::open_lanes() {
+  const auto count = static_cast<std::uint16_t>(options_.channels);
+  FERRY_TRY(conversation_->send(wire::AddChannels{.first = 0, .count = count}));
+  FERRY_TRY(conversation_->expect<wire::ChannelsAck>());
+
+  const auto deadline = Clock::now() + options_.timeout;
+  std::vector<Task<std::unique_ptr<Channel>>> dials;
+  for (std::uint16_t index = 0; index < count; ++index) {
+    const wire::Hello hello{.session = session_, .role = wire::Role::page, .index = index};
+    dials.push_back(dial(runtime_.loop(), *transport_, to_, hello, deadline));
+  }
+  auto channels =
+      FERRY_TRY(block_on(runtime_.loop(), runtime_.loop().all(std::move(dials)), stop_));
+
+  const std::scoped_lock lock(mutex_);
+  for (std::unique_ptr<Channel>& channel : channels) {
+    Link& link =
+        *links_.emplace_back(std::make_unique<Link>(std::move(channel), conversation_->liveness()));
+    if (cut_) link.cancel(Errc::cancelled);
+    FERRY_TRY(sender_.add_lane(link));
+  }
+  return {};
+}
+
+Result<void> RemoteRecipient::begin_round(std::uint32_t round) {
+  sender_.begin_round(round);
+  return {};
+}
+
+Result<void> RemoteRecipient::submit(const PageRun& run, Content content) {
+  if (sender_.submit(run, content)) return {};
+  return std::unexpected(conversation_->failure());
+}
+
+Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again) {
+  if (!sender_.end_round()) return std::unexpected(conversation_->failure());
+  while (true) {
+    const wire::ControlFrame frame = FERRY_TRY(conversation_->next());
+    if (const auto* suspects = std::get_if<wire::Suspects>(&frame)) {
+      for (const PageRun& run : suspects->runs) {
+        FERRY_TRY(memory_.check(run));
+        again.mark(run);
+      }
+      continue;
+    }
+    const auto* ack = std::get_if<wire::RoundAck>(&frame);
+    if (ack != nullptr && ack->round == round) return {};
+    return fail(Errc::protocol, fmt::format("end round {}: the receiver answered '{}'", round,
+                                            wire::name_of(frame)));
+  }
+}
+
+Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
+  const wire::Transcript ours = sender_.transcript();
+  FERRY_TRY(conversation_->send(wire::Prepare{.transcript = ours, .digests = std::move(digests)}));
+  const auto ready = FERRY_TRY(conversation_->expect<wire::Ready>());
+
+  std::uint64_t units = 0;
+  for (const MemoryRegion& region : memory_.regions()) units += units_in(region.length);
+  if (ready.transcript != ours || ready.units_received != units || ready.units_suspect != 0) {
+    return fail(Errc::integrity,
+                fmt::format("compare transcripts: the receiver holds {} of {} pages, {} of them "
+                            "suspect, and its account of the channels {}",
+                            ready.units_received, units, ready.units_suspect,
+                            ready.transcript == ours ? "is ours" : "differs from ours"));
+  }
+  return conversation_->pass_point_of_no_return();
+}
+
+Result<void> RemoteRecipient::commit(const OwnerToken& token) {
+  FERRY_TRY(conversation_->send(wire::Commit{.transcript = sender_.transcript(), .token = token}));
+  const auto started = FERRY_TRY(conversation_->expect<wire::Started>());
+  if (started.token != token) {
+    return fail(Errc::protocol, "commit: the receiver started a guest with another token");
+  }
+  return {};
+}
+
+void RemoteRecipient::end() {
+  sender_.close();
+  for (const auto& link : links_) (void)link->finish();
+  conversation_->end();
+}
+
+Error RemoteRecipient::give_up(Error error) {
+  if (!conversation_) return error;  // nobody was reached
+  return conversation_->give_up(std::move(error));
+}
+
+Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
+  const auto* nak = std::get_if<wire::Nak>(&frame);
+  if (nak == nullptr) return false;
+  FERRY_TRY(sender_.resend(*nak));
+  return true;
+}
+
+void RemoteRecipient::cut(Errc why) {
+  sender_.close();
+  const std::scoped_lock lock(mutex_);
+  cut_ = true;
+  for (const auto& link : links_) link->cancel(why);
+}
+
+wire::Heartbeat RemoteRecipient::heartbeat() const {
+  return {.lane_wait_micros = sender_.totals().wait_micros, .phase = wire::Heartbeat::Phase::pages};
+}
+
+Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
+  return {.bytes_total = memory_.total_bytes(),
+          .bytes_done = peer.bytes_verified,
+          .wire_bytes = sender_.totals().wire_bytes,
+          .elapsed = Clock::now() - began_};
+}
+
+void RemoteRecipient::add_to(Report& report) const {
+  const PageSender::Totals totals = sender_.totals();
+  report.wire_bytes = totals.wire_bytes;
+  report.packets = totals.packets;
+  report.zero_bytes = totals.zero_bytes;
+  report.resent = totals.resent_units;
+  report.channels = transport_ == nullptr ? 1 : options_.channels;
+  report.elapsed = Clock::now() - began_;
+  report.peer = peer_;
+}
+
+}  // namespace ferry

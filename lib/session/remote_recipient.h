@@ -1,0 +1,71 @@
+// A recipient behind channels: the source's end of a session.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ferry/guest.h"
+#include "ferry/runtime.h"
+#include "multifd/page_sender.h"
+#include "session/conversation.h"
+#include "session/recipient.h"
+#include "wire/hello.h"
+
+namespace ferry {
+
+/// Speaks to a destination: frames on the control channel, pages on N lanes, or all of it on one
+/// solo channel. Driven by one thread; made and destroyed there.
+class RemoteRecipient final : public Recipient {
+ public:
+  RemoteRecipient(Runtime& runtime, const GuestMemory& memory, const SendOptions& options,
+                  std::stop_token stop);
+  ~RemoteRecipient() override;
+
+  /// First of all, one of these: dial the control channel, or take a channel that is there already.
+  Result<void> connect(Transport& transport, const Uri& to);
+  Result<void> adopt(std::unique_ptr<Channel> solo);
+
+  Result<void> layout(const Layout& layout) override;
+  Result<void> begin_round(std::uint32_t round) override;
+  Result<void> submit(const PageRun& run, Content content) override;
+  Result<void> end_round(std::uint32_t round, DirtyBitmap& again) override;
+  Result<void> prepare(std::vector<wire::Digest> digests) override;
+  Result<void> commit(const OwnerToken& token) override;
+
+  /// After commit(): finishes every channel.
+  void end();
+  /// After a failure: tells the peer, stops the lanes, and returns the reason that explains most.
+  Error give_up(Error error);
+
+  /// Adds what the lanes did.
+  void add_to(Report& report) const;
+
+ private:
+  Result<void> converse(std::unique_ptr<Channel> channel);
+  Result<void> open_lanes();
+  Result<bool> intercept(const wire::ControlFrame& frame);
+  void cut(Errc why);
+  wire::Heartbeat heartbeat() const;
+  Progress progress(const wire::Heartbeat& peer) const;
+
+  Runtime& runtime_;
+  const GuestMemory& memory_;
+  const SendOptions& options_;
+  const std::stop_token stop_;
+  const Clock::time_point began_ = Clock::now();
+
+  Transport* transport_ = nullptr;  // null on a solo channel
+  Uri to_;
+  wire::SessionId session_;
+  std::string peer_;
+
+  std::unique_ptr<Conversation> conversation_;
+
+  mutable std::mutex mutex_;  // guards the links' list, which cut() may walk on any thread
+  bool cut_ = false;
+  std::vector<std::unique_ptr<Link>> links_;
+  PageSender sender_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,75 @@
+#include "session/rendezvous.h"
+
+#include "loop/async_io.h"
+#include "session/greeting.h"
+
+namespace ferry {
+namespace {
+
+// Peers that have not said who they are: all channels of a session may come at once.
+constexpr std::size_t k_max_unknown_peers = 2 * wire::k_max_channels;
+
+// What a refused peer may still send before we stop listening to it: enough for a Hello that came
+// in two halves, so that the close is no reset and our reason is read.
+constexpr std::size_t k_drained_bytes = 64 * 1024;
+
+}  // namespace
+
+Rendezvous::Rendezvous(EventLoop& loop, std::unique_ptr<Listener> listener,
+                       std::function<void(wire::Hello, std::unique_ptr<Channel>)> arrived,
+                       std::function<void(Error)> on_failure)
+    : loop_(loop),
+      local_(listener->local()),
+      arrived_(std::move(arrived)),
+      on_failure_(std::move(on_failure)),
+      door_(loop, serve(std::move(listener))) {}
+
+Task<void> Rendezvous::serve(std::unique_ptr<Listener> listener) {
+  TaskGroup greetings(loop_);
+  while (true) {
+    Result<std::unique_ptr<Channel>> channel = co_await listener->accept().caught();
+    if (!channel) {
+      on_failure_(std::move(channel).error());
+      co_return;
+    }
+    if (greetings.size() >= k_max_unknown_peers) {
+      greetings.drop_oldest();
+      refused_.fetch_add(1, std::memory_order_relaxed);
+    }
+    greetings.spawn(greet(std::move(*channel)));
+  }
+}
+
+Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
+  const Clock::time_point deadline = Clock::now() + k_greeting_time;
+  Result<wire::Hello> hello =
+      co_await loop_.within(deadline, read_hello(loop_, *channel), "wait for a Hello").caught();
+  if (!hello) {
+    const wire::HelloAck ack =
+        refusal({}, wire::HelloAck::Verdict::malformed, hello.error().text());
+    co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
+    co_return;
+  }
+  const wire::HelloAck ack = admission_.admit(*hello);
+  if (ack.verdict != wire::HelloAck::Verdict::accepted) {
+    co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
+    co_return;
+  }
+  Result<void> told =
+      co_await loop_.within(deadline, answer_hello(loop_, *channel, ack), "answer a Hello")
+          .caught();
+  if (!told) {
+    admission_.withdraw(*hello);
+    co_return;
+  }
+  arrived_(*hello, std::move(channel));
+}
+
+Task<void> Rendezvous::refuse(Channel& channel, wire::HelloAck ack) {
+  refused_.fetch_add(1, std::memory_order_relaxed);
+  co_await answer_hello(loop_, channel, std::move(ack));
+  co_await channel.finish();
+  co_await drain(loop_, channel, k_drained_bytes);
+}
+
+}  // namespace ferry

@@ -1,0 +1,49 @@
+// The source's half of a migration: rounds, pause, hand-over. No I/O of its own.
+#pragma once
+
+#include <chrono>
+#include <stop_token>
+#include <vector>
+
+#include "ferry/guest.h"
+#include "session/convergence.h"
+#include "session/recipient.h"
+#include "session/state.h"
+
+namespace ferry {
+
+/// Migrates one guest to one recipient, once. Everything happens on the thread that calls run().
+class Source {
+ public:
+  Source(SourceGuest& guest, Recipient& recipient, Verify verify, std::stop_token stop);
+
+  /// A stop request is heard by the recipient, and here in between its calls. Where it fails before
+  /// the commit, the guest runs on here: it was resumed if it was paused.
+  Result<void> run();
+
+  SourceState state() const noexcept { return state_; }
+  std::uint32_t rounds() const noexcept { return round_; }
+  std::chrono::nanoseconds downtime() const noexcept { return downtime_; }
+
+ private:
+  Result<void> migrate();
+  Result<void> precopy();
+  Result<void> switch_over();
+  Result<void> send_everything();
+  Result<void> send_dirty();
+  Result<void> end_round();
+  Result<std::vector<wire::Digest>> digests() const;
+  void enter(SourceEvent event);
+
+  SourceGuest& guest_;
+  Recipient& recipient_;
+  const Verify verify_;
+  const std::stop_token stop_;
+  SourceState state_ = SourceState::idle;
+  DirtyBitmap dirty_;  // what the next round owes
+  Convergence convergence_;
+  std::uint32_t round_ = 0;
+  std::chrono::nanoseconds downtime_{};
+};
+
+}  // namespace ferry
