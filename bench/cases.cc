@@ -1,0 +1,152 @@
+#include "bench/cases.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <vector>
+
+#include "bench/data.h"
+#include "bench/library_run.h"
+#include "bench/process.h"
+#include "ferry/unique_fd.h"
+
+namespace ferry::bench {
+namespace {
+
+constexpr std::uint64_t k_sparse_bytes = 64 * k_gib;
+constexpr std::uint64_t k_sparse_data_bytes = 16 * k_mib;
+
+std::string scratch_path(const Plan& plan, std::string_view what) {
+  return fmt::format("{}/ferry-bench-{}-{}", plan.folder, ::getpid(), what);
+}
+
+/// Makes an image without growing ourselves: see finish() of command_run.cc.
+Result<void> in_a_child(const std::function<Result<void>()>& make) {
+  Process child = FERRY_TRY(Process::fork([&make](int) { return make(); }));
+  FERRY_TRY(child.wait());
+  return {};
+}
+
+Bar ratio_bar(const Runs& runs, double limit) {
+  return {"ratio", median(ratios(runs)), Bar::Side::at_least, limit};
+}
+
+/// 64 MiB, 4 MiB a channel, and 0.02 % of the image.
+double memory_limit(std::uint64_t image_bytes, unsigned channels) {
+  return static_cast<double>(64 * k_mib + channels * 4 * k_mib) +
+         0.0002 * static_cast<double>(image_bytes);
+}
+
+Result<void> image_random(const Plan& plan, const Report& report) {
+  const ScratchFile image(scratch_path(plan, "random.img"));
+  FERRY_TRY(in_a_child([&] { return make_random_image(image.path(), plan.bytes); }));
+  for (const unsigned channels : plan.channels) {
+    const ImageTransfer transfer{image.path(), scratch_path(plan, "out.img"), plan.bytes, channels};
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return ferry_image(plan.commands, transfer); },
+        [&] { return bare_image(plan.commands, transfer); }));
+    const Bar bar = ratio_bar(runs, 0.9);
+    report({"image-random", "bare limit", plan.bytes, channels, std::move(runs), {bar}});
+  }
+  return {};
+}
+
+Result<void> memory(const Plan& plan, const Report& report) {
+  for (const unsigned channels : plan.channels) {
+    const Transfer transfer{plan.bytes, channels};
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return ferry_memory(transfer); },
+        [&] { return bare_memory(transfer); }));
+    const Bar bar = ratio_bar(runs, channels == 1 ? 0.95 : 0.85);
+    report({"memory", "bare limit", plan.bytes, channels, std::move(runs), {bar}});
+  }
+  return {};
+}
+
+Result<void> zeros(const Plan& plan, const Report& report) {
+  const UniqueFd file(::memfd_create("zeros", MFD_CLOEXEC));
+  if (!file) return fail_sys(Errc::system, errno, "make memory for zeros");
+  FERRY_TRY(in_a_child(
+      [&] { return make_zero_image(fmt::format("/proc/self/fd/{}", file.get()), plan.bytes); }));
+  for (const unsigned channels : plan.channels) {
+    const Transfer transfer{plan.bytes, channels};
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return ferry_zeros(transfer, file.get()); },
+        [&] { return plain_read_zeros(transfer, file.get()); }));
+    const Bar bar = ratio_bar(runs, 0.7);
+    report({"zeros", "plain read", plan.bytes, channels, std::move(runs), {bar}});
+  }
+  return {};
+}
+
+Result<void> image_sparse(const Plan& plan, const Report& report) {
+  const ScratchFile image(scratch_path(plan, "sparse.img"));
+  FERRY_TRY(in_a_child(
+      [&] { return make_sparse_image(image.path(), k_sparse_bytes, k_sparse_data_bytes); }));
+  for (const unsigned channels : plan.channels) {
+    const ImageTransfer transfer{image.path(), scratch_path(plan, "out.img"), k_sparse_bytes,
+                                 channels};
+    Runs runs =
+        FERRY_TRY(alone(plan.repeats, [&] { return ferry_image(plan.commands, transfer); }));
+    const double seconds = median_of(runs.ferry, [](const Run& run) { return run.seconds; });
+    const Bar bar{"seconds", seconds, Bar::Side::at_most, 2.0};
+    report({"image-sparse", "", k_sparse_bytes, channels, std::move(runs), {bar}});
+  }
+  return {};
+}
+
+Result<void> peak(const Plan& plan, const Report& report) {
+  const ScratchFile random(scratch_path(plan, "random.img"));
+  FERRY_TRY(in_a_child([&] { return make_random_image(random.path(), plan.bytes); }));
+  const ScratchFile sparse(scratch_path(plan, "sparse.img"));
+  FERRY_TRY(in_a_child(
+      [&] { return make_sparse_image(sparse.path(), k_sparse_bytes, k_sparse_data_bytes); }));
+  for (const auto& [image, bytes] :
+       {std::pair(random.path(), plan.bytes), {sparse.path(), k_sparse_bytes}}) {
+    for (const unsigned channels : plan.channels) {
+      const ImageTransfer transfer{image, scratch_path(plan, "out.img"), bytes, channels};
+      const PeakMemory seen = FERRY_TRY(peak_memory(plan.commands, transfer));
+      const double limit = memory_limit(bytes, channels);
+      report({"peak-memory",
+              "",
+              bytes,
+              channels,
+              {},
+              {{"send_bytes_beyond_image", static_cast<double>(seen.send_bytes), Bar::Side::at_most,
+                limit},
+               {"receive_bytes_beyond_image", static_cast<double>(seen.receive_bytes),
+                Bar::Side::at_most, limit}}});
+    }
+  }
+  return {};
+}
+
+Result<void> start_up_of_both(const Plan& plan, const Report& report) {
+  for (const auto& [name, command] :
+       {std::pair("start-up-send", plan.commands.send), {"start-up-recv", plan.commands.receive}}) {
+    Runs runs = FERRY_TRY(alone(plan.repeats, [&] { return start_up(command); }));
+    const double seconds = median_of(runs.ferry, [](const Run& run) { return run.seconds; });
+    const Bar bar{"seconds", seconds, Bar::Side::at_most, 0.05};
+    report({name, "", 0, 0, std::move(runs), {bar}});
+  }
+  return {};
+}
+
+}  // namespace
+
+const std::vector<Case>& all_cases() {
+  static const std::vector<Case> cases{
+      {"image-random", "a random image through the commands, tcp, whole-command time",
+       image_random},
+      {"memory", "random memory to memory in the library, both sides populated", memory},
+      {"zeros", "resident zeros in the library, page faults included", zeros},
+      {"image-sparse", "64 GiB with 16 MiB of data through the commands", image_sparse},
+      {"peak-memory", "the commands' memory beyond the image", peak},
+      {"start-up", "--version of each command", start_up_of_both},
+  };
+  return cases;
+}
+
+}  // namespace ferry::bench

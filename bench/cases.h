@@ -1,0 +1,56 @@
+// What is measured, and the bar that each figure has to reach.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/command_run.h"
+#include "bench/measure.h"
+#include "ferry/result.h"
+
+namespace ferry::bench {
+
+/// What the caller of the benchmark chooses.
+struct Plan {
+  unsigned repeats = 5;                  ///< pairs that count
+  std::uint64_t bytes = 1073741824;      ///< of memory, or of an image
+  std::vector<unsigned> channels{1, 2};  ///< each case that has channels runs with each of these
+  std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
+  Commands commands;
+};
+
+/// A limit on one figure, and what was measured of it.
+struct Bar {
+  enum class Side { at_least, at_most };
+  std::string figure;  ///< its unit is in its name
+  double measured = 0;
+  Side side = Side::at_least;
+  double limit = 0;
+  bool reached() const { return side == Side::at_least ? measured >= limit : measured <= limit; }
+};
+
+/// One measured case.
+struct Finding {
+  std::string name;
+  std::string against;  ///< what `runs.limit` is; empty where there is none
+  std::uint64_t bytes = 0;
+  unsigned channels = 0;  ///< 0 where it has none
+  Runs runs;
+  std::vector<Bar> bars;
+};
+
+/// Called with each finding as soon as it is there.
+using Report = std::function<void(const Finding&)>;
+
+struct Case {
+  std::string_view name;
+  std::string_view what;
+  Result<void> (*run)(const Plan& plan, const Report& report);
+};
+const std::vector<Case>& all_cases();
+
+}  // namespace ferry::bench

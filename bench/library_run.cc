@@ -1,0 +1,185 @@
+#include "bench/library_run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "bench/bare_limit.h"
+#include "bench/data.h"
+#include "bench/process.h"
+#include "ferry/ferry.h"
+
+namespace ferry::bench {
+namespace {
+
+Result<GuestMemory> one_region(std::span<std::byte> memory, Backing backing, int fd) {
+  MemoryRegion region;
+  region.name = "memory";
+  region.length = memory.size();
+  region.host = memory.data();
+  region.backing = backing;
+  region.fd = fd;
+  return GuestMemory::create({region});
+}
+
+class StillTracker final : public DirtyTracker {
+ public:
+  Result<void> start() override { return {}; }
+  Result<void> harvest(DirtyBitmap&) override { return {}; }
+  void stop() noexcept override {}
+};
+
+/// A guest that never runs.
+class StillSource final : public SourceGuest {
+ public:
+  explicit StillSource(GuestMemory memory) : memory_(std::move(memory)) {}
+  const GuestMemory& memory() override { return memory_; }
+  DirtyTracker& dirty_tracker() override { return tracker_; }
+  Result<void> pause() override { return {}; }
+  Result<void> resume() override { return {}; }
+
+ private:
+  GuestMemory memory_;
+  StillTracker tracker_;
+};
+
+/// Memory that waits for a guest, which will not run.
+class StillDestination final : public DestinationGuest {
+ public:
+  explicit StillDestination(std::span<std::byte> memory) : memory_(memory) {}
+  Result<GuestMemory> map_memory(const Layout& wanted) override {
+    if (wanted.regions.size() != 1 || wanted.regions[0].length != memory_.size()) {
+      return fail(Errc::guest, "map the memory: not the layout of this benchmark");
+    }
+    return one_region(memory_, Backing::anonymous, -1);
+  }
+  Result<void> prepare() override { return {}; }
+  Result<void> start(const OwnerToken&) override { return {}; }
+
+ private:
+  std::span<std::byte> memory_;
+};
+
+Result<void> as_result(Outcome outcome) {
+  if (outcome.ok()) return {};
+  return std::unexpected(*std::move(outcome.why_not));
+}
+
+/// Does `work` and reports what it took.
+Result<void> measured(int out, const std::function<Result<void>()>& work) {
+  const Usage before = usage_so_far();
+  SideReport report;
+  report.begin = Clock::now();
+  FERRY_TRY(work());
+  report.end = Clock::now();
+  report.usage = usage_so_far() - before;
+  write_report(out, report);
+  return {};
+}
+
+/// Receives into `memory` with Ferry. The first line says where it listens, the second is the
+/// report.
+Result<void> ferry_receive(int out, std::span<std::byte> memory) {
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+  StillDestination guest(memory);
+  ReceiveOptions options;
+  options.observer.listening = [out](const Uri& local) { write_line(out, local.text()); };
+  return measured(
+      out, [&] { return as_result(receive(*runtime, guest, "tcp://127.0.0.1:0", options)); });
+}
+
+Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
+                        unsigned channels) {
+  StillSource guest(std::move(memory));
+  SendOptions options;
+  options.channels = channels;
+  return as_result(send(runtime, guest, uri, options));
+}
+
+/// Starts the receiving side, and then the sending one, which is told where the other listens.
+Result<Run> run_sides(
+    const std::function<Result<void>(int out)>& receiver,
+    const std::function<Result<void>(int out, const std::string& where)>& sender) {
+  Process receiving = FERRY_TRY(Process::fork(receiver));
+  const std::string where = FERRY_TRY(receiving.read_line());
+  Process sending = FERRY_TRY(Process::fork([&](int out) { return sender(out, where); }));
+  const SideReport sent = FERRY_TRY(read_report(sending));
+  const SideReport received = FERRY_TRY(read_report(receiving));
+  FERRY_TRY(sending.wait());
+  FERRY_TRY(receiving.wait());
+  return Run{.seconds = seconds_between(sent.begin, std::max(sent.end, received.end)),
+             .send = sent.usage,
+             .receive = received.usage};
+}
+
+}  // namespace
+
+Result<Run> ferry_memory(const Transfer& transfer) {
+  return run_sides(
+      [&](int out) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
+        FERRY_TRY(ferry_receive(out, memory.bytes()));
+        return expect_random(memory.bytes());
+      },
+      [&](int out, const std::string& where) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
+        fill_random(memory.bytes(), 0);
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+        GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1));
+        return measured(out, [&] { return ferry_send(*runtime, guest, where, transfer.channels); });
+      });
+}
+
+Result<Run> bare_memory(const Transfer& transfer) {
+  return run_sides(
+      [&](int out) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
+        BareListener listener = FERRY_TRY(BareListener::create());
+        write_line(out, std::to_string(listener.port()));
+        FERRY_TRY(
+            measured(out, [&] { return listener.receive(memory.bytes(), transfer.channels); }));
+        return expect_random(memory.bytes());
+      },
+      [&](int out, const std::string& where) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
+        fill_random(memory.bytes(), 0);
+        const auto port = static_cast<std::uint16_t>(std::strtoul(where.c_str(), nullptr, 10));
+        return measured(out, [&] { return bare_send(memory.bytes(), port, transfer.channels); });
+      });
+}
+
+Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
+  return run_sides(
+      [&](int out) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::fresh(transfer.bytes));
+        return ferry_receive(out, memory.bytes());
+      },
+      [&](int out, const std::string& where) -> Result<void> {
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+        return measured(out, [&]() -> Result<void> {
+          const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
+          GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::shmem, zeros));
+          return ferry_send(*runtime, std::move(guest), where, transfer.channels);
+        });
+      });
+}
+
+Result<Run> plain_read_zeros(const Transfer& transfer, int zeros) {
+  Process reader = FERRY_TRY(Process::fork([&](int out) {
+    return measured(out, [&]() -> Result<void> {
+      const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
+      if (plain_read(memory.bytes(), transfer.channels) == 0) return {};
+      return fail(Errc::integrity, "read zeros: not all of them are");
+    });
+  }));
+  const SideReport report = FERRY_TRY(read_report(reader));
+  FERRY_TRY(reader.wait());
+  return Run{
+      .seconds = seconds_between(report.begin, report.end), .send = report.usage, .receive = {}};
+}
+
+}  // namespace ferry::bench

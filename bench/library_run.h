@@ -1,0 +1,28 @@
+// Runs in the library, memory to memory: no file, no command. Both sides are processes of their
+// own, over tcp on loopback. Measured is from the sender's first step to the end of both; mapping
+// and filling memory beforehand, starting the runtimes and checking what arrived are not.
+#pragma once
+
+#include <cstdint>
+
+#include "bench/measure.h"
+#include "ferry/result.h"
+
+namespace ferry::bench {
+
+struct Transfer {
+  std::uint64_t bytes = 0;
+  unsigned channels = 1;
+};
+
+/// Random memory into memory, all pages of both sides there beforehand.
+Result<Run> ferry_memory(const Transfer& transfer);
+Result<Run> bare_memory(const Transfer& transfer);
+
+/// Resident zeros: `zeros` is a file in memory whose zeros were written down. Measured with the
+/// faults of a mapping that nobody has touched yet. The plain loop reads it with as many threads as
+/// Ferry has channels, and sends nothing.
+Result<Run> ferry_zeros(const Transfer& transfer, int zeros);
+Result<Run> plain_read_zeros(const Transfer& transfer, int zeros);
+
+}  // namespace ferry::bench

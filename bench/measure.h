@@ -1,0 +1,61 @@
+// What a run costs, and what several of them say together.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "ferry/result.h"
+
+namespace ferry::bench {
+
+using Clock = std::chrono::steady_clock;
+
+/// What one process used.
+struct Usage {
+  double cpu_seconds = 0;  ///< user and system
+  std::uint64_t page_faults = 0;
+  std::uint64_t peak_rss_bytes = 0;  ///< of the whole process, mapped files included
+};
+Usage usage_of(const rusage& used);
+/// What this process has used so far.
+Usage usage_so_far();
+/// What was used between two looks; the peak is the later one's.
+Usage operator-(const Usage& later, const Usage& earlier);
+
+/// One measured run. A run that is one process only has nothing in `receive`.
+struct Run {
+  double seconds = 0;
+  Usage send;
+  Usage receive;
+};
+
+/// Runs of two programs that were measured in turns: pair i is ferry[i] and limit[i].
+struct Runs {
+  std::vector<Run> ferry;
+  std::vector<Run> limit;  ///< empty where there is nothing to compare with
+};
+
+/// The median; the mean of the middle two where there is no middle. `values` must not be empty.
+double median(std::vector<double> values);
+
+/// The median of one quantity over several runs.
+double median_of(const std::vector<Run>& runs, const std::function<double(const Run&)>& quantity);
+
+/// The pairs' ratios, limit's seconds to ferry's: 1 is as fast as the limit, less is slower.
+std::vector<double> ratios(const Runs& runs);
+
+/// Runs both in turns, so that a machine that grows slower or faster meanwhile does it to both.
+/// Every other pair begins with the limit. One more pair comes first and is not counted.
+Result<Runs> in_pairs(unsigned repeats, const std::function<Result<Run>()>& ferry,
+                      const std::function<Result<Run>()>& limit);
+
+/// The same for a case that has no limit.
+Result<Runs> alone(unsigned repeats, const std::function<Result<Run>()>& ferry);
+
+double seconds_between(Clock::time_point begin, Clock::time_point end);
+
+}  // namespace ferry::bench

@@ -1,0 +1,47 @@
+#include "console/common_options.h"
+
+#include <utility>
+
+namespace ferry {
+
+std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
+  const OptionSpec common[] = {
+      {"timeout", 0, "SECONDS", "give up after so much silence (default 30)"},
+      {"json", 0, "", "say everything as JSON events on standard output, one a line"},
+      {"quiet", 'q', "", "say nothing but errors"},
+      {"log-level", 0, "LEVEL", "trace, debug, info, warning (default), error or off"},
+      {"help", 'h', "", "show this text"},
+      {"version", 'V', "", "show the version"},
+  };
+  own.insert(own.end(), std::begin(common), std::end(common));
+  return own;
+}
+
+Result<CommonOptions> common_options(const CommandLine& line, std::string_view command,
+                                     std::string_view usage,
+                                     const std::vector<OptionSpec>& options) {
+  CommonOptions common;
+  if (line.has("help")) common.answer = std::string(usage) + "\n" + options_text(options);
+  if (line.has("version")) common.answer = std::string(command) + " (Ferry) " FERRY_VERSION "\n";
+  if (line.has("json")) common.format = Console::Format::json;
+  if (line.has("quiet")) common.chatter = Console::Chatter::errors_only;
+  if (const auto level = line.text("log-level")) {
+    common.log_level = FERRY_TRY(parse_log_level(*level));
+  }
+  constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped
+  if (const auto seconds = FERRY_TRY(line.decimal("timeout", 0.001, k_longest))) {
+    common.timeout =
+        std::chrono::round<std::chrono::milliseconds>(std::chrono::duration<double>(*seconds));
+  }
+  return common;
+}
+
+Console::Format format_asked_for(std::span<const char* const> arguments) noexcept {
+  for (const std::string_view argument : arguments) {
+    if (argument == "--") break;
+    if (argument == "--json") return Console::Format::json;
+  }
+  return Console::Format::words;
+}
+
+}  // namespace ferry

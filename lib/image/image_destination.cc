@@ -1,0 +1,177 @@
+#include "image/image_destination.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include "base/escape.h"
+
+namespace ferry {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool ends_in_slash(const fs::path& path) { return !path.empty() && !path.has_filename(); }
+
+bool is_folder(const fs::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+Result<UniqueFd> open_folder(const fs::path& folder) {
+  const std::string shown = in_quotes(folder.native());
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd && errno == ENOENT) {
+    return fail(Errc::system, "output folder " + shown + " is missing", "mkdir it first");
+  }
+  if (!fd) return fail_sys(Errc::system, errno, "open output folder " + shown);
+  if (::faccessat(fd.get(), ".", W_OK | X_OK, AT_EACCESS) != 0) {
+    return fail_sys(Errc::system, errno, "write to output folder " + shown,
+                    errno == EROFS ? "" : "may this user write there?");
+  }
+  return fd;
+}
+
+/// Why an image may not be called this, or nothing.
+std::string_view fault_of(std::string_view name) {
+  const auto is_control = [](char letter) {
+    const auto byte = static_cast<unsigned char>(letter);
+    return byte < 0x20 || byte == 0x7f;
+  };
+  if (name.empty()) return "an image needs a name";
+  if (name == "." || name == "..") return "the name is a folder's";
+  if (name.find('/') != name.npos) return "the name leads out of the output folder";
+  if (std::ranges::any_of(name, is_control)) return "the name has control characters";
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ImageDestination>> ImageDestination::create(Options options) {
+  if (options.path.empty()) return fail(Errc::system, "create output: its path is empty");
+  const bool into_folder = ends_in_slash(options.path) || is_folder(options.path);
+  fs::path folder = into_folder ? options.path : options.path.parent_path();
+  if (folder.empty()) folder = ".";
+  UniqueFd opened = FERRY_TRY(open_folder(folder));
+  std::unique_ptr<ImageDestination> made(new ImageDestination(
+      std::move(options), into_folder ? Shape::folder : Shape::file, std::move(opened)));
+  if (!into_folder) FERRY_TRY(made->check_free(made->options_.path.filename().native()));
+  return made;
+}
+
+Result<GuestMemory> ImageDestination::map_memory(const Layout& wanted) {
+  FERRY_TRY(judge(wanted));
+  names_.clear();
+  outputs_.clear();
+  outputs_.reserve(wanted.regions.size());
+  std::vector<MemoryRegion> regions;
+  for (const LayoutRegion& region : wanted.regions) {
+    const std::string name = name_for(region);
+    FERRY_TRY(check_free(name));
+    OutputFile output =
+        FERRY_TRY(OutputFile::create(folder_.get(), name, shown_as(name).native(), region.length));
+    regions.push_back({.id = static_cast<RegionId>(regions.size()),
+                       .name = region.name,
+                       .guest_address = region.guest_address,
+                       .page_size = region.page_size,
+                       .length = region.length,
+                       .backing = Backing::file,
+                       .fd = output.fd()});
+    names_.push_back(name);
+    outputs_.push_back(std::move(output));
+  }
+  return GuestMemory::create(std::move(regions));
+}
+
+Result<void> ImageDestination::prepare() {
+  for (OutputFile& output : outputs_) FERRY_TRY(output.sync());
+  // start() finds this out for certain; here the sender still hears of it before it gives the guest
+  // up.
+  for (const std::string& name : names_) FERRY_TRY(check_free(name));
+  return {};
+}
+
+Result<void> ImageDestination::start(const OwnerToken&) {
+  FERRY_TRY(show_all());
+  if (::fsync(folder_.get()) != 0) {
+    return fail_sys(Errc::system, errno,
+                    "write output folder of " + in_quotes(options_.path.native()) + " to disk");
+  }
+  return {};
+}
+
+Result<void> ImageDestination::judge(const Layout& wanted) const {
+  const std::string into = in_quotes(options_.path.native());
+  if (wanted.regions.empty())
+    return fail(Errc::refused, "receive into " + into + ": no images came");
+  if (shape_ == Shape::file) {
+    if (wanted.regions.size() == 1) return {};
+    return fail(
+        Errc::refused,
+        "receive " + std::to_string(wanted.regions.size()) + " images into the one file " + into,
+        "give migrate-recv a folder: -o DIR");
+  }
+  std::set<std::string_view> seen;
+  for (const LayoutRegion& region : wanted.regions) {
+    const std::string_view fault = fault_of(region.name);
+    if (!fault.empty()) {
+      return fail(Errc::refused,
+                  "receive image " + in_quotes(region.name) + ": " + std::string(fault));
+    }
+    if (!seen.insert(region.name).second) {
+      return fail(Errc::refused,
+                  "receive image " + in_quotes(region.name) + ": the name comes twice");
+    }
+  }
+  return {};
+}
+
+std::string ImageDestination::name_for(const LayoutRegion& region) const {
+  return shape_ == Shape::folder ? region.name : options_.path.filename().native();
+}
+
+fs::path ImageDestination::shown_as(const std::string& name) const {
+  return shape_ == Shape::folder ? options_.path / name : options_.path;
+}
+
+Result<void> ImageDestination::check_free(const std::string& name) const {
+  const std::string act = "create " + in_quotes(shown_as(name).native());
+  struct stat status {};
+  if (::fstatat(folder_.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (errno == ENOENT) return {};
+    return fail_sys(Errc::system, errno, act);
+  }
+  if (options_.existing == Existing::keep) {
+    return fail(Errc::system, act + ": it exists already", "give --force to replace it");
+  }
+  // A rename would put a file where a device was; nobody means that.
+  if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode)) {
+    return fail(Errc::system, act + ": what has that name is no regular file");
+  }
+  return {};
+}
+
+Result<void> ImageDestination::show_all() {
+  // Whatever may fail for want of room or rights fails before the first image has its name.
+  if (outputs_.size() > 1 || options_.existing == Existing::replace) {
+    for (OutputFile& output : outputs_) FERRY_TRY(output.stage());
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    Result<void> shown = outputs_[i].show(options_.existing);
+    if (shown) continue;
+    // What replaced a file stays: there is nothing to put back in its place.
+    if (options_.existing == Existing::keep) {
+      for (std::size_t before = 0; before < i; ++before) outputs_[before].take_back();
+    }
+    return shown;
+  }
+  return {};
+}
+
+}  // namespace ferry

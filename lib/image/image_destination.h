@@ -1,0 +1,57 @@
+// Memory images on their way in.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ferry/guest.h"
+#include "ferry/unique_fd.h"
+#include "image/output_file.h"
+
+namespace ferry {
+
+/// Writes what arrives to image files, as a guest that never runs: prepare() makes them durable,
+/// start() gives them their names. Before that nobody sees them, and dropping the destination
+/// leaves nothing behind. The sender's names are taken for hostile.
+class ImageDestination final : public DestinationGuest {
+ public:
+  struct Options {
+    /// A file; or a folder, which exists, for any number of images under their own names. A path
+    /// that ends in '/' is meant as a folder.
+    std::filesystem::path path;
+    Existing existing = Existing::keep;
+  };
+
+  /// Checks all that can be known before a sender comes. Errc::system where the folder is missing
+  /// or cannot be written to, or where the output exists and is to be kept.
+  static Result<std::unique_ptr<ImageDestination>> create(Options options);
+
+  /// Errc::refused for names and numbers that a sender should not have sent; Errc::system where a
+  /// file cannot be made. Regions have a descriptor and no mapping.
+  Result<GuestMemory> map_memory(const Layout& wanted) override;
+  Result<void> prepare() override;
+  Result<void> start(const OwnerToken& token) override;
+
+ private:
+  enum class Shape { file, folder };
+
+  ImageDestination(Options options, Shape shape, UniqueFd folder)
+      : options_(std::move(options)), shape_(shape), folder_(std::move(folder)) {}
+
+  Result<void> judge(const Layout& wanted) const;
+  std::string name_for(const LayoutRegion& region) const;
+  std::filesystem::path shown_as(const std::string& name) const;
+  Result<void> check_free(const std::string& name) const;
+  Result<void> show_all();
+
+  const Options options_;
+  const Shape shape_;
+  UniqueFd
+      folder_;  // that the outputs are in; declared before them, because they use it to the end
+  std::vector<std::string> names_;
+  std::vector<OutputFile> outputs_;
+};
+
+}  // namespace ferry

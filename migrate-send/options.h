@@ -1,0 +1,26 @@
+// What migrate-send is told.
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "console/common_options.h"
+#include "ferry/guest.h"
+#include "ferry/result.h"
+#include "ferry/uri.h"
+
+namespace ferry {
+
+struct SendCommand {
+  CommonOptions common;  ///< with an answer in it, nothing below is set
+  std::vector<std::filesystem::path> images;
+  Uri to;
+  unsigned channels = default_channels();
+  Verify verify = Verify::pages;
+};
+
+/// `arguments` is argv without the command's own name. Errc::usage.
+Result<SendCommand> parse_send_command(std::span<const char* const> arguments);
+
+}  // namespace ferry

@@ -1,0 +1,74 @@
+#!/bin/bash
+# ./test.sh [release|asan|tsan]...: installs what is missing, builds, and runs the tests; all three
+# builds unless some are named. Stops at the first that fails; ends with ctest's closing line.
+#
+#   release  everything
+#   asan     everything but the checks of the tree, under the address and undefined-behaviour sanitizers
+#   tsan     what has threads (loop, multifd, session, conformance), under the thread sanitizer
+set -euo pipefail
+cd "$(dirname "$0")"
+
+builds=("$@")
+[ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
+for build in "${builds[@]}"; do
+  case $build in
+    release | asan | tsan) ;;
+    *)
+      echo "usage: ./test.sh [release|asan|tsan]..." >&2
+      exit 2
+      ;;
+  esac
+done
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# GCC 12's thread sanitizer does not know address spaces as random as newer kernels make them: its
+# programs die at their start. They run without randomness where that can be had.
+without_randomness() {
+  if setarch -R true 2> /dev/null; then
+    setarch -R "$@"
+  else
+    "$@"
+  fi
+}
+
+# The reasons that skipped tests gave, one line each, out of ctest's log of the last run.
+skipped_tests() {
+  awk '
+    /^[0-9]+\/[0-9]+ Testing: / { name = $3; reason = ""; reading = 0 }
+    /: Skipped$/                { reading = 1; next }
+    /^\[  SKIPPED \]/           { if (name) print "skipped: " name ": " reason; name = ""; reading = 0 }
+    reading && NF               { reason = reason (reason ? " " : "") $0 }
+  ' "$1/Testing/Temporary/LastTest.log"
+}
+
+# Runs one preset's tests. Skips are listed before ctest's summary, which is what a run ends with.
+run_tests() {
+  local preset=$1 folder=$2 wrapper=$3 failed=0
+  local summary=$scratch/$preset
+  : > "$summary"
+  $wrapper ctest --preset "$preset" -j "$(nproc)" |
+    sed -u -e '/% tests passed,/,$ {' -e "w $summary" -e 'd' -e '}' || failed=1
+  if [ "$failed" -ne 0 ]; then
+    cat "$summary"
+    return 1
+  fi
+  skipped_tests "$folder"
+  sed -n 's/^\t *[0-9]* - \(.*\) (Disabled)$/disabled: \1/p' "$summary"
+  sed '/^Total Test time/q' "$summary"
+}
+
+test_build() {
+  local preset=$1 folder=build-$1 wrapper=
+  [ "$preset" = release ] && folder=build
+  [ "$preset" = tsan ] && wrapper=without_randomness
+  printf '\n== %s\n' "$preset"
+  cmake --preset "$preset" > "$scratch/configure" 2>&1 || { cat "$scratch/configure" >&2; return 1; }
+  # Test programs run while they are built: they are asked for their tests.
+  $wrapper cmake --build --preset "$preset"
+  run_tests "$preset" "$folder" "$wrapper"
+}
+
+.ci/install build test
+for build in "${builds[@]}"; do test_build "$build"; done

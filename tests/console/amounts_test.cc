@@ -1,0 +1,45 @@
+#include "console/amounts.h"
+
+#include <gtest/gtest.h>
+
+namespace ferry {
+namespace {
+
+using namespace std::chrono_literals;
+
+TEST(Amounts, BytesHaveThreeDigitsAndABinaryUnit) {
+  EXPECT_EQ(bytes_text(0), "0 B");
+  EXPECT_EQ(bytes_text(1023), "1023 B");
+  EXPECT_EQ(bytes_text(1024), "1.00 KiB");
+  EXPECT_EQ(bytes_text(4097), "4.00 KiB");
+  EXPECT_EQ(bytes_text(64u << 20), "64.0 MiB");
+  EXPECT_EQ(bytes_text(std::uint64_t{1} << 30), "1.00 GiB");
+  EXPECT_EQ(bytes_text(std::uint64_t{16} << 40), "16.0 TiB");
+  EXPECT_EQ(bytes_text(UINT64_MAX), "16.0 EiB");
+}
+
+TEST(Amounts, RoundingNeverShowsAFourthDigit) {
+  EXPECT_EQ(bytes_text((1u << 20) - 1), "1.00 MiB");
+  EXPECT_EQ(bytes_text(10230), "9.99 KiB");
+  EXPECT_EQ(bytes_text(10239), "10.0 KiB");
+  EXPECT_EQ(bytes_text(102350), "100 KiB");
+}
+
+TEST(Amounts, RatesAreBytesASecond) {
+  EXPECT_EQ(rate_text(2.5 * (1 << 30)), "2.50 GiB/s");
+  EXPECT_EQ(rate_text(0), "0 B/s");
+  EXPECT_EQ(rate_of(1000, 500ms), 2000);
+  EXPECT_EQ(rate_of(1000, 0ns), 0);
+}
+
+TEST(Amounts, TimesAreSecondsUntilTheyAreLong) {
+  EXPECT_EQ(seconds_text(520ms), "0.52 s");
+  EXPECT_EQ(seconds_text(12345ms), "12.3 s");
+  EXPECT_EQ(seconds_text(3723s), "1:02:03");
+  EXPECT_EQ(clock_text(7s), "0:07");
+  EXPECT_EQ(clock_text(723s), "12:03");
+  EXPECT_EQ(clock_text(36000s), "10:00:00");
+}
+
+}  // namespace
+}  // namespace ferry

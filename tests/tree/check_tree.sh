@@ -1,0 +1,104 @@
+#!/bin/bash
+# check_tree.sh ROOT: who includes whom, and a few words that belong to few files. Prints one line for
+# each breach, "path:line: what is wrong", and ends with 1 if there was any.
+set -euo pipefail
+cd "$1"
+
+breaches=0
+breach() {
+  echo "$1"
+  breaches=$((breaches + 1))
+}
+
+# The files of the named folders whose names end so; folders that are not there have none.
+sources() {
+  local folder
+  for folder in "$@"; do
+    [ -d "$folder" ] && find "$folder" -type f \( -name '*.cc' -o -name '*.h' \)
+  done | sort
+}
+
+# room: the rooms whose headers it may include, beside the public ones ("ferry/...").
+declare -A may_include=(
+  [base]="base"
+  [loop]="base loop"
+  [memory]="base memory"
+  [wire]="base wire"
+  [codec]="base codec"
+  [multifd]="base loop memory wire codec multifd"
+  [session]="base loop memory wire codec multifd session"
+  [image]="base memory wire image"
+  [console]="base console"
+  [channels]="base loop memory channels"
+  [rdma]="base loop memory rdma"
+)
+
+# The room of a file: lib/wire/packet.h is in wire, channels/tcp.cc in channels.
+room_of() {
+  local path=${1#lib/}
+  echo "${path%%/*}"
+}
+
+check_includes() {
+  local file room line what other
+  while read -r file; do
+    # The one place that names every transport.
+    [ "$file" = channels/make_runtime.cc ] && continue
+    room=$(room_of "$file")
+    [ "$room" = include ] && room=base
+    while IFS=: read -r line what; do
+      [ -n "$line" ] || continue
+      other=${what#*\"}
+      other=${other%%\"*}
+      case $other in
+        ferry/*) continue ;;
+        */*) other=${other%%/*} ;;
+        *) continue ;;  # its neighbour in the same folder
+      esac
+      case " ${may_include[$room]:-} " in
+        *" $other "*) ;;
+        *) breach "$file:$line: $room may not include $other" ;;
+      esac
+    done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$file" || true)
+  done < <(sources lib channels rdma)
+}
+
+# Words that only some files may say: breach_of_words PATTERN ALLOWED WHAT FOLDER... where ALLOWED is
+# an extended regular expression over paths. Comments may say anything.
+check_words() {
+  local pattern=$1 allowed=$2 what=$3 file line
+  shift 3
+  while read -r file; do
+    [[ $file =~ $allowed ]] && continue
+    while IFS=: read -r line _; do
+      [ -n "$line" ] && breach "$file:$line: $what"
+    done < <(sed 's,//.*,,' "$file" | grep -nE "$pattern" || true)
+  done < <(sources "$@")
+}
+
+check_lengths() {
+  local file lines
+  while read -r file; do
+    lines=$(wc -l < "$file")
+    [ "$lines" -le 800 ] || breach "$file:$lines: more than 800 lines"
+  done < <(sources lib channels rdma migrate-send migrate-recv)
+}
+
+readonly k_none='^$'
+check_includes
+check_words '\b(epoll_|EPOLL)' '^lib/loop/poller_epoll\.cc$' \
+  'epoll_ stays in the epoll poller' lib channels rdma migrate-send migrate-recv
+check_words 'XXH' '^lib/base/checksum\.cc$' \
+  'XXH stays where checksums are made' lib channels rdma migrate-send migrate-recv
+check_words 'spdlog' '^lib/base/log\.cc$' \
+  'spdlog stays in the log' lib channels rdma migrate-send migrate-recv
+check_words 'nlohmann' '^lib/console/[a-z_]+\.cc$' \
+  'nlohmann stays in the .cc files of the console' lib channels rdma migrate-send migrate-recv
+check_words 'boost' '^(lib/console|migrate-send|migrate-recv)/[a-z_]+\.cc$' \
+  'boost stays in .cc files that read options' lib channels rdma migrate-send migrate-recv
+check_words '\b(secure_)?getenv\b' '(^|/)main\.cc$' \
+  'only main may read the environment' lib channels rdma migrate-send migrate-recv bench examples
+check_words '\b(sleep_for|this_thread::sleep_until|usleep|nanosleep|sleep)[[:space:]]*\(' "$k_none" \
+  'no sleep as synchronisation' lib channels rdma migrate-send migrate-recv tests
+check_lengths
+[ "$breaches" -eq 0 ]
