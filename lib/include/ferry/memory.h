@@ -28,15 +28,15 @@ enum class Backing : std::uint8_t { anonymous, shmem, hugetlb, file };
 /// One stretch of guest memory. Ferry borrows it: the VMM keeps the mapping and the descriptor open
 /// for as long as the migration runs.
 struct MemoryRegion {
-  RegionId id = 0;                  ///< its place in GuestMemory, and its number on the wire
-  std::string name{};               ///< 1 to 255 bytes, no NUL; unique
-  std::uint64_t guest_address = 0;  ///< where the guest sees it; 0 for an image
+  RegionId id = 0;                         ///< its place in GuestMemory, and its number on the wire
+  std::string name{};                      ///< 1 to 255 bytes, no NUL; unique
+  std::uint64_t guest_address = 0;         ///< where the guest sees it; 0 for an image
   std::uint64_t page_size = k_unit_bytes;  ///< a power of two, at least 4096
-  std::uint64_t length = 0;         ///< in bytes; the last unit may be partial
-  std::byte* host = nullptr;        ///< its mapping, or null where only `fd` reaches it
+  std::uint64_t length = 0;                ///< in bytes; the last unit may be partial
+  std::byte* host = nullptr;               ///< its mapping, or null where only `fd` reaches it
   Backing backing = Backing::anonymous;
-  int fd = -1;                      ///< -1 where the memory has no descriptor
-  std::uint64_t fd_offset = 0;      ///< where the region begins in `fd`
+  int fd = -1;                  ///< -1 where the memory has no descriptor
+  std::uint64_t fd_offset = 0;  ///< where the region begins in `fd`
 };
 
 /// Contiguous pages of one region: the unit of work above the wire. Offset and length are in bytes.
@@ -63,8 +63,9 @@ struct Layout {
 /// The regions of one guest. Immutable once made, and safe to read from any thread.
 class GuestMemory {
  public:
-  /// Regions must be numbered 0, 1, 2, ...; each needs a mapping or a descriptor, unless it is empty.
-  /// Errc::usage. (What the wire demands of names and sizes is judged when they are announced.)
+  /// Regions must be numbered 0, 1, 2, ...; each needs a mapping or a descriptor, unless it is
+  /// empty. Errc::usage. (What the wire demands of names and sizes is judged when they are
+  /// announced.)
   static Result<GuestMemory> create(std::vector<MemoryRegion> regions);
 
   GuestMemory() = default;
@@ -74,8 +75,8 @@ class GuestMemory {
 
   /// The region that a run lies in, wholly. Runs from the wire are checked here and nowhere else:
   /// an unknown region, an offset that is no multiple of a unit, a length that is no multiple of a
-  /// unit although it ends inside the region, or an end outside it, are Errc::protocol. An empty run
-  /// passes.
+  /// unit although it ends inside the region, or an end outside it, are Errc::protocol. An empty
+  /// run passes.
   Result<const MemoryRegion*> check(const PageRun& run) const;
 
   /// The only way from a wire number to a pointer. Errc::guest where the region is not mapped.
@@ -116,7 +117,8 @@ class PageBitmap {
   /// The first run of marked units at or after `from` (a byte offset), cut to the region's length
   /// and to `max_length` bytes (a multiple of a unit).
   std::optional<PageRun> next_run(RegionId region, std::uint64_t from,
-                                  std::uint64_t max_length = UINT64_MAX & ~(k_unit_bytes - 1)) const noexcept;
+                                  std::uint64_t max_length = UINT64_MAX &
+                                                             ~(k_unit_bytes - 1)) const noexcept;
 
   std::size_t region_count() const noexcept { return regions_.size(); }
 
