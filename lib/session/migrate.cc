@@ -7,6 +7,7 @@
 #include "session/destination.h"
 #include "session/remote_recipient.h"
 #include "session/source.h"
+#include "wire/control.h"
 #include "wire/limits.h"
 
 namespace ferry {
@@ -20,6 +21,9 @@ Outcome failed(Owner owner, Error error) {
 template <class Open>
 Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options,
                 std::stop_token stop, Open open) {
+  if (auto sane = wire::check_layout(guest.memory().layout(), Errc::usage); !sane) {
+    return failed(Owner::source, std::move(sane).error());
+  }
   RemoteRecipient recipient(runtime, guest.memory(), options, stop);
   Source source(guest, recipient, options.verify, stop);
   Outcome outcome;

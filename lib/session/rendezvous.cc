@@ -46,7 +46,10 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
       co_await loop_.within(deadline, read_hello(loop_, *channel), "wait for a Hello").caught();
   if (!hello) {
     const wire::HelloAck ack =
-        refusal({}, wire::HelloAck::Verdict::malformed, hello.error().text());
+        refusal({},
+                hello.error().code == Errc::unsupported ? wire::HelloAck::Verdict::feature
+                                                        : wire::HelloAck::Verdict::malformed,
+                hello.error().text());
     co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
     co_return;
   }

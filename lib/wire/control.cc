@@ -90,8 +90,8 @@ void write_runs(ByteWriter& out, const std::vector<PageRun>& runs) {
   }
 }
 
-Result<std::vector<PageRun>> read_runs(ByteReader& in, FrameType type) {
-  std::vector<PageRun> runs(FERRY_TRY(read_count(in, type, k_max_runs, k_run_bytes)));
+Result<std::vector<PageRun>> read_runs(ByteReader& in, FrameType type, std::size_t limit) {
+  std::vector<PageRun> runs(FERRY_TRY(read_count(in, type, limit, k_run_bytes)));
   for (PageRun& run : runs) {
     run.region = in.u32();
     run.offset = in.u64();
@@ -209,7 +209,7 @@ Result<ControlFrame> read_nak(ByteReader& in) {
   if (frame.lane >= k_max_channels) {
     return refuse(FrameType::nak, fmt::format("lane {}", frame.lane));
   }
-  frame.runs = FERRY_TRY(read_runs(in, FrameType::nak));
+  frame.runs = FERRY_TRY(read_runs(in, FrameType::nak, k_max_nak_runs));
   if (frame.runs.empty()) return refuse(FrameType::nak, "no runs");
   return frame;
 }
@@ -282,7 +282,7 @@ Result<ControlFrame> read_fields(ByteReader& in, std::uint16_t type) {
     case FrameType::nak:
       return read_nak(in);
     case FrameType::suspects:
-      return Suspects{FERRY_TRY(read_runs(in, FrameType::suspects))};
+      return Suspects{FERRY_TRY(read_runs(in, FrameType::suspects, k_max_runs))};
     case FrameType::heartbeat:
       return read_heartbeat(in);
     case FrameType::prepare:

@@ -25,9 +25,11 @@ inline constexpr std::uint64_t k_max_memory_bytes = std::uint64_t{16} << 40;  //
 inline constexpr std::uint64_t k_max_page_bytes = std::uint64_t{1} << 30;
 
 inline constexpr std::size_t k_max_payload_bytes = 1024 * 1024;
-inline constexpr std::size_t k_max_runs = 1024;  ///< in a packet, a NAK, a list of suspects
+inline constexpr std::size_t k_max_runs = 1024;  ///< in a packet, in a list of suspects
 /// Units of a packet's payload. Each run may end in a partial unit, at its region's end.
 inline constexpr std::size_t k_max_checksums = k_max_payload_bytes / k_unit_bytes + k_max_runs - 1;
+/// Runs of a NAK: every unit of a packet may be damaged by itself.
+inline constexpr std::size_t k_max_nak_runs = k_max_checksums;
 /// Fixed fields and checksum, then 32 bytes a run and 8 a checksum.
 inline constexpr std::size_t k_max_packet_header_bytes = 48 + 32 * k_max_runs + 8 * k_max_checksums;
 

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <random>
 #include <set>
 #include <thread>
@@ -187,41 +188,51 @@ TEST(PageBitmap, HoldsABigGuest) {
   EXPECT_EQ(bitmap.next_run(0, 0), (PageRun{0, k_length - k_unit_bytes, k_unit_bytes}));
 }
 
-TEST(PageBitmap, LosesNoMarkOfThreadsThatShareWords) {
-  constexpr std::uint64_t k_units = 64 * 64;
-  constexpr unsigned k_threads = 4;
-  PageBitmap bitmap(layout_of({k_units * k_unit_bytes}));
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned mine = 0; mine < k_threads; ++mine) {
-      threads.emplace_back([&bitmap, mine] {
-        // Every fourth unit: all threads write to every word. The whole words overlap on purpose.
-        for (std::uint64_t u = mine; u < k_units / 2; u += k_threads) bitmap.mark(units(u, 1));
-        bitmap.mark(units(k_units / 2, k_units / 4));
-        for (std::uint64_t u = mine; u < k_units / 2; u += k_threads) {
-          EXPECT_TRUE(bitmap.test(0, u * k_unit_bytes));
-        }
-      });
-    }
+/// Runs `work(number)` in that many threads, which begin together.
+template <class Work>
+void in_threads(unsigned count, Work work) {
+  std::latch begin(count);
+  std::vector<std::jthread> threads;
+  for (unsigned number = 0; number < count; ++number) {
+    threads.emplace_back([&begin, work, number] {
+      begin.arrive_and_wait();
+      work(number);
+    });
   }
-  EXPECT_EQ(runs_of(bitmap, 0), std::vector{units(0, k_units / 4 * 3)});
+}
+
+// Long enough for the threads to meet in a word many times, also on two cores.
+constexpr std::uint64_t k_shared_units = 64 * 16384;
+
+TEST(PageBitmap, LosesNoMarkOfThreadsThatShareWords) {
+  constexpr unsigned k_threads = 4;
+  PageBitmap bitmap(layout_of({k_shared_units * k_unit_bytes}));
+  in_threads(k_threads, [&bitmap](unsigned mine) {
+    for (std::uint64_t u = mine; u < k_shared_units; u += k_threads) bitmap.mark(units(u, 1));
+  });
+  EXPECT_EQ(bitmap.count(), k_shared_units);
+}
+
+TEST(PageBitmap, WholeWordsMayBeMarkedByManyAtOnce) {
+  constexpr std::uint64_t k_half = k_shared_units / 2;
+  PageBitmap bitmap(layout_of({k_shared_units * k_unit_bytes}));
+  in_threads(4, [&bitmap](unsigned mine) {
+    // Overlapping on purpose, and each ends inside a word of its neighbour's.
+    bitmap.mark(units(mine, k_half + 10 * mine));
+    EXPECT_TRUE(bitmap.test(0, mine * k_unit_bytes));
+  });
+  EXPECT_EQ(runs_of(bitmap, 0, k_shared_units * k_unit_bytes), std::vector{units(0, k_half + 33)});
 }
 
 TEST(PageBitmap, EachUnitIsNewToExactlyOneThread) {
-  constexpr std::uint64_t k_units = 64 * 64;
-  PageBitmap bitmap(layout_of({k_units * k_unit_bytes}));
+  PageBitmap bitmap(layout_of({k_shared_units * k_unit_bytes}));
   std::atomic<std::uint64_t> first_marks = 0;
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned i = 0; i < 4; ++i) {
-      threads.emplace_back([&] {
-        std::uint64_t won = 0;
-        for (std::uint64_t u = 0; u < k_units; ++u) won += !bitmap.test_and_mark(units(u, 1));
-        first_marks += won;
-      });
-    }
-  }
-  EXPECT_EQ(first_marks, k_units);
+  in_threads(4, [&bitmap, &first_marks](unsigned) {
+    std::uint64_t won = 0;
+    for (std::uint64_t u = 0; u < k_shared_units; ++u) won += !bitmap.test_and_mark(units(u, 1));
+    first_marks += won;
+  });
+  EXPECT_EQ(first_marks, k_shared_units);
 }
 
 }  // namespace

@@ -294,8 +294,9 @@ class ControlRuns : public testing::TestWithParam<std::uint16_t> {};
 INSTANTIATE_TEST_SUITE_P(NakAndSuspects, ControlRuns, testing::Values(6, 7),
                          [](const auto& type) { return type.param == 6 ? "Nak" : "Suspects"; });
 
-TEST_P(ControlRuns, AreAThousandAndTwentyFourAtMost) {
-  std::vector<PageRun> runs(k_max_runs, PageRun{0, 0, 1});
+TEST_P(ControlRuns, AreAsManyAsTheLimitAtMost) {
+  const std::size_t limit = GetParam() == 6 ? k_max_nak_runs : k_max_runs;
+  std::vector<PageRun> runs(limit, PageRun{0, 0, 1});
   EXPECT_TRUE(decode_control(runs_frame(GetParam(), runs)));
   runs.push_back({0, 0, 1});
   EXPECT_TRUE(is_refused(runs_frame(GetParam(), runs)));
