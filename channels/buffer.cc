@@ -1,7 +1,6 @@
 #include "channels/buffer.h"
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <condition_variable>
 #include <cstring>
@@ -87,20 +86,22 @@ struct Line {
     bool finished = false;     // the writer said so
     bool writer_gone = false;  // destroyed or cancelled
     bool reader_gone = false;
+    std::condition_variable readable;  // wakes the one reader
+    std::condition_variable writable;  // wakes the one writer
   };
 
-  explicit Line(std::size_t capacity) : directions{Direction(capacity), Direction(capacity)} {}
+  explicit Line(std::size_t capacity) : one(capacity), other(capacity) {}
 
   std::mutex mutex;
-  std::condition_variable changed;  // anything below; there are at most four that wait
-  std::array<Direction, 2> directions;
+  Direction one;
+  Direction other;
 };
 
 class BufferChannel final : public Channel {
  public:
   /// The line is shared because either end may be the last.
-  BufferChannel(std::shared_ptr<Line> line, std::size_t side)
-      : line_(std::move(line)), in_(line_->directions[1 - side]), out_(line_->directions[side]) {}
+  BufferChannel(std::shared_ptr<Line> line, Line::Direction& in, Line::Direction& out)
+      : line_(std::move(line)), in_(in), out_(out) {}
 
   ~BufferChannel() override { leave(); }
 
@@ -131,13 +132,13 @@ Result<std::size_t> BufferChannel::read_some(std::span<const iovec> into) {
   assert(total_bytes(into) > 0);
   std::unique_lock lock(line_->mutex);
   if (read_failure_) return std::unexpected(*read_failure_);
-  line_->changed.wait(lock, [this] {
+  in_.readable.wait(lock, [this] {
     return cancelled_.given() || !in_.ring.empty() || in_.finished || in_.writer_gone;
   });
   if (auto reason = cancelled_.error(k_read_act)) return std::unexpected(std::move(*reason));
   if (!in_.ring.empty()) {
     const std::size_t bytes = in_.ring.take(into);
-    line_->changed.notify_all();
+    in_.writable.notify_one();
     return bytes;
   }
   if (in_.finished) return 0;
@@ -151,11 +152,11 @@ Result<void> BufferChannel::write(std::span<const iovec> from, Loan) {
   FERRY_TRY(check_writing());
   assert(!out_.finished);
   while (!rest.done()) {
-    line_->changed.wait(
+    out_.writable.wait(
         lock, [this] { return cancelled_.given() || !out_.ring.full() || out_.reader_gone; });
     FERRY_TRY(check_writing());
     rest.advance(out_.ring.put(rest.window()));
-    line_->changed.notify_all();
+    out_.readable.notify_one();
   }
   return {};
 }
@@ -169,7 +170,7 @@ Result<void> BufferChannel::finish() {
   const std::lock_guard lock(line_->mutex);
   FERRY_TRY(check_writing());
   out_.finished = true;
-  line_->changed.notify_all();
+  out_.readable.notify_one();
   return {};
 }
 
@@ -186,7 +187,10 @@ void BufferChannel::leave() noexcept {
   const std::lock_guard lock(line_->mutex);
   out_.writer_gone = true;
   in_.reader_gone = true;
-  line_->changed.notify_all();
+  for (Line::Direction* direction : {&in_, &out_}) {
+    direction->readable.notify_one();
+    direction->writable.notify_one();
+  }
 }
 
 }  // namespace
@@ -195,7 +199,8 @@ std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> make_buffer_pair(
     std::size_t capacity) {
   assert(capacity > 0);
   auto line = std::make_shared<Line>(capacity);
-  return {std::make_unique<BufferChannel>(line, 0), std::make_unique<BufferChannel>(line, 1)};
+  return {std::make_unique<BufferChannel>(line, line->one, line->other),
+          std::make_unique<BufferChannel>(line, line->other, line->one)};
 }
 
 }  // namespace ferry

@@ -122,13 +122,10 @@ class TcpListener final : public Listener {
 
   Task<std::unique_ptr<Channel>> accept() override {
     std::string act = "accept on " + local_.text();
-    for (;;) {
-      UniqueFd fd = co_await accept_socket(loop_, fd_.get(), act);
-      // A peer that has left already: the options of such a socket cannot be set.
-      if (!set_line_options(fd.get(), act)) continue;
-      std::string peer = tcp_text(peer_address(fd.get()));
-      co_return channel_over(std::move(fd), std::move(peer));
-    }
+    UniqueFd fd = co_await accept_socket(loop_, fd_.get(), act);
+    co_await set_line_options(fd.get(), act);
+    std::string peer = tcp_text(peer_address(fd.get()));
+    co_return channel_over(std::move(fd), std::move(peer));
   }
 
   Uri local() const override { return local_; }

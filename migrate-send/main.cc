@@ -51,6 +51,7 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };
   Outcome outcome = send(*runtime, *images, command.to.text(), options, stop.get_token());
   if (outcome.ok()) note.say();
+  outcome.report.downtime = {};  // an image never ran
   return outcome;
 }
 

@@ -101,19 +101,18 @@ Result<void> PageReceiver::arrive() {
       return fail(*cancelled_, "wait for the other channels at the end of a round");
     return {};
   }
-  // All others wait above, and nothing of the next round is read before round_ has changed. The
-  // lock is not held while writing: cancel() needs it.
-  lock.unlock();
-  FERRY_TRY(acknowledge_round());
-  lock.lock();
+  // All others wait above. The round is over before it is acknowledged: the source's answer, a
+  // PREPARE perhaps, may be read by another thread before the call that sends the acknowledgement
+  // has returned. The lock is not held while writing: cancel() needs it.
   arrived_ = 0;
   ++round_;
   lock.unlock();
+  FERRY_TRY(acknowledge_round(mine));
   round_over_.notify_all();
   return {};
 }
 
-Result<void> PageReceiver::acknowledge_round() {
+Result<void> PageReceiver::acknowledge_round(std::uint32_t round) {
   if (any_suspect_.load(std::memory_order_relaxed)) {
     wire::Suspects suspects;
     for (RegionId region = 0; region < memory_.regions().size(); ++region) {
@@ -128,7 +127,7 @@ Result<void> PageReceiver::acknowledge_round() {
     }
     if (!suspects.runs.empty()) FERRY_TRY(control_.send(suspects));
   }
-  return control_.send(wire::RoundAck{.round = round_});
+  return control_.send(wire::RoundAck{.round = round});
 }
 
 Result<void> PageReceiver::zeros(const MemoryRegion& region, const PageRun& run) {

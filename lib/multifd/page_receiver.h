@@ -87,7 +87,7 @@ class PageReceiver {
   Result<void> zeros(const MemoryRegion& region, const PageRun& run);
 
   void read_lane(std::uint16_t index, Link& link);
-  Result<void> acknowledge_round();
+  Result<void> acknowledge_round(std::uint32_t round);
 
   const GuestMemory& memory_;
   Link& control_;

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <random>
 #include <utility>
@@ -31,11 +33,12 @@ Result<std::string> read_once(Channel& channel, std::size_t room) {
 }
 
 Result<std::string> read_all(Channel& channel, std::size_t bytes, std::size_t piece) {
-  std::string all;
-  while (all.size() < bytes) {
-    const std::string more = FERRY_TRY(read_once(channel, std::min(piece, bytes - all.size())));
-    if (more.empty()) break;
-    all += more;
+  std::string all(bytes, '\0');
+  for (std::size_t at = 0; at < bytes;) {
+    const iovec room{all.data() + at, std::min(piece, bytes - at)};
+    const std::size_t more = FERRY_TRY(channel.read_some({&room, 1}));
+    if (more == 0) return all.substr(0, at);
+    at += more;
   }
   return all;
 }
@@ -54,9 +57,13 @@ Result<void> drain(Channel& channel) {
 }
 
 std::string noise(std::size_t bytes, unsigned seed) {
-  std::mt19937 random(seed);
-  std::string data(bytes, '\0');
-  for (char& byte : data) byte = static_cast<char>(random());
+  std::mt19937_64 random(seed);
+  std::string data;
+  while (data.size() < bytes) {
+    const std::uint64_t word = random();
+    data.append(reinterpret_cast<const char*>(&word), sizeof word);
+  }
+  data.resize(bytes);
   return data;
 }
 

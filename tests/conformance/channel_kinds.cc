@@ -14,6 +14,9 @@
 namespace ferry::test {
 namespace {
 
+constexpr std::size_t kib(std::size_t n) { return n << 10; }
+constexpr std::size_t mib(std::size_t n) { return n << 20; }
+
 using Make = std::unique_ptr<Transport> (*)();
 
 /// Over a transport, by a listener at `at`.
@@ -46,7 +49,7 @@ Result<Ends> buffer_pair(std::size_t capacity) {
 /// Both ends in pieces so small, and so odd, that every message is cut somewhere.
 Result<Ends> in_small_pieces(Result<Ends> ends) {
   if (!ends) return ends;
-  const FaultyOptions pieces{.reading = {.most_a_call = 113}, .writing = {.most_a_call = 61}};
+  const FaultyOptions pieces{.reading = {.most_a_call = 7}, .writing = {.most_a_call = 5}};
   ends->ours = make_faulty(std::move(ends->ours), pieces);
   ends->theirs = make_faulty(std::move(ends->theirs), pieces);
   return ends;
@@ -59,16 +62,16 @@ std::vector<ChannelKind> every_channel() {
   using enum Polls;
   const std::string own = "ferry-conformance-" + std::to_string(::getpid());
   return {
-      {"TcpV4", yes, is_a_cut, over(make_tcp_transport, "tcp://127.0.0.1:0")},
-      {"TcpV6", yes, is_a_cut, over(make_tcp_transport, "tcp://[::1]:0")},
-      {"UnixPath", yes, reads_as_a_finish, over(make_unix_transport, "unix:///tmp/" + own)},
-      {"UnixAbstract", yes, reads_as_a_finish, over(make_unix_transport, "unix://@" + own)},
-      {"SocketPair", yes, reads_as_a_finish, [](LoopThread&) { return socket_pair(); }},
-      {"Buffer", no, is_a_cut, [](LoopThread&) { return buffer_pair(64 * 1024); }},
-      {"SmallBuffer", no, is_a_cut, [](LoopThread&) { return buffer_pair(997); }},
-      {"FaultySocketPair", no, reads_as_a_finish,
+      {"TcpV4", yes, is_a_cut, mib(4), over(make_tcp_transport, "tcp://127.0.0.1:0")},
+      {"TcpV6", yes, is_a_cut, mib(4), over(make_tcp_transport, "tcp://[::1]:0")},
+      {"UnixPath", yes, reads_as_a_finish, mib(4), over(make_unix_transport, "unix:///tmp/" + own)},
+      {"UnixAbstract", yes, reads_as_a_finish, mib(4), over(make_unix_transport, "unix://@" + own)},
+      {"SocketPair", yes, reads_as_a_finish, mib(4), [](LoopThread&) { return socket_pair(); }},
+      {"Buffer", no, is_a_cut, mib(4), [](LoopThread&) { return buffer_pair(64 * 1024); }},
+      {"SmallBuffer", no, is_a_cut, kib(64), [](LoopThread&) { return buffer_pair(97); }},
+      {"FaultySocketPair", no, reads_as_a_finish, kib(256),
        [](LoopThread&) { return in_small_pieces(socket_pair()); }},
-      {"FaultyBuffer", no, is_a_cut,
+      {"FaultyBuffer", no, is_a_cut, kib(64),
        [](LoopThread&) { return in_small_pieces(buffer_pair(4096)); }},
   };
 }

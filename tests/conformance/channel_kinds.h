@@ -30,6 +30,8 @@ struct ChannelKind {
   std::string name;
   Polls polls;
   QuietDestruction quiet_destruction;
+  /// How many bytes are more than it holds, and still pass quickly.
+  std::size_t a_lot;
   /// Connects two ends. The loop runs in its thread.
   std::function<Result<Ends>(LoopThread&)> connect;
 

@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/e2e/events.h"
 #include "tests/e2e/relay.h"
 #include "tests/e2e/scene.h"
 

@@ -1,6 +1,7 @@
 // What the commands say, to scripts and to people.
 #include <algorithm>
 
+#include "tests/e2e/events.h"
 #include "tests/e2e/scene.h"
 
 namespace ferry {

@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "ferry/uri.h"
+#include "tests/e2e/events.h"
 
 namespace ferry {
 namespace {
@@ -119,16 +120,6 @@ std::vector<std::string> lines_of(std::string_view text) {
   std::istringstream stream{std::string(text)};
   for (std::string line; std::getline(stream, line);) lines.push_back(line);
   return lines;
-}
-
-std::vector<nlohmann::json> events_of(std::string_view text) {
-  std::vector<nlohmann::json> events;
-  for (const std::string& line : lines_of(text)) {
-    auto event = nlohmann::json::parse(line, nullptr, false);
-    EXPECT_TRUE(event.is_object()) << line;
-    events.push_back(std::move(event));
-  }
-  return events;
 }
 
 fs::path EndToEnd::random_image(std::string_view name, std::uint64_t bytes) {

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,8 +44,6 @@ std::optional<std::uint64_t> first_difference(const std::filesystem::path& a,
 
 /// The lines of a text; the last one without its end, too.
 std::vector<std::string> lines_of(std::string_view text);
-/// Every line parsed; a line that is no JSON object fails the test.
-std::vector<nlohmann::json> events_of(std::string_view text);
 
 /// Two folders, an image to send, and a receiver's arguments for a free port.
 class EndToEnd : public testing::Test {

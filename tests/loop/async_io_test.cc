@@ -131,7 +131,7 @@ TEST_P(AsyncIoTest, ADroppedReadHasLetGoOfChannelAndMemory) {
 TEST_P(AsyncIoTest, ADroppedWriteHasLetGoOfTheChannel) {
   for (int round = 0; round < 50; ++round) {
     Ends ends = GetParam().make();
-    Started<void> writing(write_all(*loop_, *ends.first, pattern(4 << 20)));
+    Started<void> writing(write_all(*loop_, *ends.first, Bytes(4 << 20)));
     if (round % 2 == 0) run_one_turn(*loop_);
     EXPECT_FALSE(writing.ended());
     writing.drop();

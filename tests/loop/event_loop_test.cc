@@ -418,18 +418,5 @@ TEST_F(EventLoopTest, MayBeDestroyedWhileAHelperThreadHangs) {
   left->get_future().wait();
 }
 
-TEST_F(EventLoopTest, ADroppedWaitForAHelperThreadIsNotResumed) {
-  std::latch hang(1);
-  {
-    Started<void> dropped(loop_->on_helper_thread([&hang] { hang.wait(); }));
-    dropped.drop();
-  }
-  hang.count_down();
-  // The next helper's report may overtake the first one's; a few turns see both.
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(run_to_end(*loop_, loop_->on_helper_thread([] {})).has_value());
-  }
-}
-
 }  // namespace
 }  // namespace ferry

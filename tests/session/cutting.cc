@@ -1,0 +1,133 @@
+#include "tests/session/cutting.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/iovec_cursor.h"
+#include "channels/tcp.h"
+#include "ferry/event_loop.h"
+#include "wire/framing.h"
+
+namespace ferry::test {
+namespace {
+
+constexpr std::uint16_t k_commit = 11;
+constexpr std::uint16_t k_started = 12;
+
+/// The type of a control frame; 0 for anything else.
+std::uint16_t frame_type(std::span<const iovec> message) {
+  const iovec& piece = message.front();
+  ByteReader fields({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
+  if (fields.u32() != wire::k_control_form.magic) return 0;
+  fields.u32();
+  return fields.u16();
+}
+
+}  // namespace
+
+/// It has no facets, so that a Hello too is one write.
+class Scissors::Line final : public Channel {
+ public:
+  Line(Scissors& scissors, std::unique_ptr<Channel> inner)
+      : scissors_(scissors), inner_(std::move(inner)) {}
+  ~Line() override { scissors_.leave(*this); }
+
+  Result<std::size_t> read_some(std::span<const iovec> into) override {
+    return inner_->read_some(into);
+  }
+  Result<void> write(std::span<const iovec> from, Loan loan) override {
+    scissors_.pass(from);
+    return inner_->write(from, loan);
+  }
+  Result<void> flush() override { return inner_->flush(); }
+  Result<void> finish() override { return inner_->finish(); }
+  void cancel(Errc why) noexcept override { inner_->cancel(why); }
+  const ChannelInfo& info() const noexcept override { return inner_->info(); }
+
+ private:
+  Scissors& scissors_;
+  std::unique_ptr<Channel> inner_;
+};
+
+std::unique_ptr<Channel> Scissors::on(std::unique_ptr<Channel> channel) {
+  auto line = std::make_unique<Line>(*this, std::move(channel));
+  const std::scoped_lock lock(mutex_);
+  lines_.push_back(line.get());
+  if (cut_) line->cancel(Errc::disconnected);
+  return line;
+}
+
+void Scissors::leave(Line& line) {
+  const std::scoped_lock lock(mutex_);
+  std::erase(lines_, &line);
+}
+
+bool Scissors::pass(std::span<const iovec> message) {
+  const std::scoped_lock lock(mutex_);
+  if (left_ > 0) {
+    --left_;
+    commit_passed_ |= frame_type(message) == k_commit;
+    started_passed_ |= frame_type(message) == k_started;
+    return true;
+  }
+  cut_ = true;
+  for (Line* const line : lines_) line->cancel(Errc::disconnected);
+  return false;
+}
+
+bool Scissors::commit_passed() const {
+  const std::scoped_lock lock(mutex_);
+  return commit_passed_;
+}
+
+bool Scissors::started_passed() const {
+  const std::scoped_lock lock(mutex_);
+  return started_passed_;
+}
+
+namespace {
+
+class CutListener final : public Listener {
+ public:
+  CutListener(Scissors& scissors, std::unique_ptr<Listener> inner)
+      : scissors_(scissors), inner_(std::move(inner)) {}
+  Task<std::unique_ptr<Channel>> accept() override {
+    std::unique_ptr<Channel> channel = co_await inner_->accept();
+    co_return scissors_.on(std::move(channel));
+  }
+  Uri local() const override { return inner_->local(); }
+
+ private:
+  Scissors& scissors_;
+  std::unique_ptr<Listener> inner_;
+};
+
+class CutTransport final : public Transport {
+ public:
+  CutTransport(Scissors& scissors, Side side) : scissors_(scissors), side_(side) {}
+  std::string_view scheme() const noexcept override { return "tcp"; }
+  Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
+    std::unique_ptr<Channel> channel = co_await tcp_->connect(loop, std::move(to));
+    if (side_ == Side::source) channel = scissors_.on(std::move(channel));
+    co_return std::move(channel);
+  }
+  Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
+    std::unique_ptr<Listener> listener = co_await tcp_->listen(loop, std::move(at));
+    if (side_ == Side::source) co_return std::move(listener);
+    co_return std::make_unique<CutListener>(scissors_, std::move(listener));
+  }
+
+ private:
+  Scissors& scissors_;
+  const Side side_;
+  const std::unique_ptr<Transport> tcp_ = make_tcp_transport();
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> cut_tcp(Scissors& scissors, Side side) {
+  return std::make_unique<CutTransport>(scissors, side);
+}
+
+}  // namespace ferry::test

@@ -1,0 +1,46 @@
+// Lines of a migration that are all cut at once, at the boundary of a message.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "ferry/channel.h"
+#include "ferry/transport.h"
+
+namespace ferry::test {
+
+/// Lets so many messages pass that one side writes, on whatever channel, and then cuts all that it
+/// has. Every message is one write. Thread-safe.
+class Scissors {
+ public:
+  explicit Scissors(std::size_t messages) : left_(messages) {}
+
+  std::unique_ptr<Channel> on(std::unique_ptr<Channel> channel);
+  /// Was a COMMIT, a STARTED among those that passed?
+  bool commit_passed() const;
+  bool started_passed() const;
+
+ private:
+  class Line;
+  /// May one more message pass? Cuts everything where not.
+  bool pass(std::span<const iovec> message);
+  void leave(Line& line);
+
+  mutable std::mutex mutex_;  // guards the rest
+  std::size_t left_;
+  bool cut_ = false;
+  bool commit_passed_ = false;
+  bool started_passed_ = false;
+  std::vector<Line*> lines_;
+};
+
+/// Which end of its channels a transport hands to the scissors.
+enum class Side { source, destination };
+
+/// The transport `tcp`, with scissors on every channel of one side. They outlive it.
+std::unique_ptr<Transport> cut_tcp(Scissors& scissors, Side side);
+
+}  // namespace ferry::test

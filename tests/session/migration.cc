@@ -1,0 +1,94 @@
+#include "tests/session/migration.h"
+
+#include <utility>
+
+namespace ferry::test {
+namespace {
+
+/// Says once where a receiver listens, or that it never will.
+class Announcement {
+ public:
+  explicit Announcement(std::shared_ptr<std::promise<std::string>> to) : to_(std::move(to)) {}
+  Announcement(const Announcement&) = delete;
+  Announcement& operator=(const Announcement&) = delete;
+  ~Announcement() { say({}); }
+  void say(std::string uri) {
+    if (!std::exchange(said_, true)) to_->set_value(std::move(uri));
+  }
+
+ private:
+  std::shared_ptr<std::promise<std::string>> to_;
+  bool said_ = false;
+};
+
+}  // namespace
+
+Call::Call(std::function<Outcome(std::stop_token)> body)
+    : outcome_(std::async(std::launch::async, std::move(body), stop_.get_token())) {}
+
+Call::~Call() {
+  if (outcome_.valid()) stop_.request_stop();
+}
+
+Receiving::Receiving(Runtime& runtime, DestinationGuest& guest, std::string at,
+                     ReceiveOptions options)
+    : Receiving(runtime, guest, std::move(at), std::move(options),
+                std::make_shared<std::promise<std::string>>()) {}
+
+Receiving::Receiving(Runtime& runtime, DestinationGuest& guest, std::string at,
+                     ReceiveOptions options, std::shared_ptr<std::promise<std::string>> listening)
+    : uri_(listening->get_future().share()),
+      call_([&runtime, &guest, at = std::move(at), options = std::move(options),
+             listening](std::stop_token stop) mutable {
+        Announcement announcement(listening);
+        options.observer.listening = [&](const Uri& local) { announcement.say(local.text()); };
+        return receive(runtime, guest, at, options, std::move(stop));
+      }) {}
+
+Call sending(Runtime& runtime, SourceGuest& guest, std::string uri, SendOptions options) {
+  return Call(
+      [&runtime, &guest, uri = std::move(uri), options = std::move(options)](std::stop_token stop) {
+        return send(runtime, guest, uri, options, std::move(stop));
+      });
+}
+
+Call sending_over(Runtime& runtime, SourceGuest& guest, std::unique_ptr<Channel> channel,
+                  SendOptions options) {
+  // Shared, since a std::function must be one that could be copied.
+  auto line = std::make_shared<std::unique_ptr<Channel>>(std::move(channel));
+  return Call([&runtime, &guest, line, options = std::move(options)](std::stop_token stop) {
+    return send_over(runtime, guest, std::move(*line), options, std::move(stop));
+  });
+}
+
+Call receiving_over(Runtime& runtime, DestinationGuest& guest, std::unique_ptr<Channel> channel,
+                    ReceiveOptions options) {
+  auto line = std::make_shared<std::unique_ptr<Channel>>(std::move(channel));
+  return Call([&runtime, &guest, line, options = std::move(options)](std::stop_token stop) {
+    return receive_over(runtime, guest, std::move(*line), options, std::move(stop));
+  });
+}
+
+Ended migrate(Runtime& runtime, SourceGuest& from, DestinationGuest& to, std::string at,
+              const SendOptions& options) {
+  Receiving receiving(runtime, to, std::move(at));
+  Outcome sent = send(runtime, from, receiving.uri(), options);
+  if (!sent.ok()) receiving.stop();
+  return {std::move(sent), receiving.outcome()};
+}
+
+Ended migrate_over(Runtime& runtime, SourceGuest& from, DestinationGuest& to,
+                   std::unique_ptr<Channel> ours, std::unique_ptr<Channel> theirs,
+                   const SendOptions& options) {
+  Call receiving = receiving_over(runtime, to, std::move(theirs));
+  Outcome sent = send_over(runtime, from, std::move(ours), options);
+  return {std::move(sent), receiving.outcome()};
+}
+
+std::unique_ptr<Runtime> runtime_of_all_transports() { return make_runtime().value(); }
+
+std::string why_not(const Outcome& outcome) {
+  return outcome.why_not ? outcome.why_not->text() : "it did not fail";
+}
+
+}  // namespace ferry::test

@@ -1,0 +1,92 @@
+// A recipient and a guest of whom every call is written down, and any one can fail.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "session/source.h"
+#include "tests/session/memory_guest.h"
+
+namespace ferry::test {
+
+/// What happened, and what is to happen.
+struct Script {
+  std::vector<std::vector<PageRun>> dirty;     ///< that the harvests find, in their order
+  std::vector<std::vector<PageRun>> suspects;  ///< that the rounds end with
+  std::optional<std::size_t> fail_at;          ///< the place in `calls` of the one that fails
+
+  std::vector<std::string> calls;
+  std::vector<wire::Digest> digests;
+  OwnerToken token;
+
+  /// A call: written down, and failed where it is its turn.
+  Result<void> call(std::string name) {
+    calls.push_back(std::move(name));
+    if (fail_at != calls.size() - 1) return {};
+    return fail(Errc::disconnected, "scripted failure");
+  }
+};
+
+class ScriptedRecipient final : public Recipient {
+ public:
+  explicit ScriptedRecipient(Script& script) : script_(script) {}
+
+  Result<void> layout(const Layout&) override { return script_.call("layout"); }
+  Result<void> begin_round(std::uint32_t round) override {
+    return script_.call(fmt::format("begin round {}", round));
+  }
+  Result<void> submit(const PageRun& run, Content) override {
+    return script_.call(fmt::format("submit {}:{}+{}", run.region, run.offset, run.length));
+  }
+  Result<void> end_round(std::uint32_t round, DirtyBitmap& again) override {
+    FERRY_TRY(script_.call(fmt::format("end round {}", round)));
+    if (round >= script_.suspects.size()) return {};
+    for (const PageRun& run : script_.suspects[round]) again.mark(run);
+    return {};
+  }
+  Result<void> prepare(std::vector<wire::Digest> digests) override {
+    script_.digests = std::move(digests);
+    return script_.call("prepare");
+  }
+  Result<void> commit(const OwnerToken& token) override {
+    script_.token = token;
+    return script_.call("commit");
+  }
+
+ private:
+  Script& script_;
+};
+
+/// What came of a Source.
+struct Trial {
+  Result<void> done;
+  SourceState state;
+  std::uint32_t rounds;
+};
+
+/// Runs a Source from beginning to end.
+inline Trial run(Script& script, MemorySource& guest, Verify verify = Verify::pages) {
+  guest.on_start_tracking = [&script] { return script.call("start tracking"); };
+  guest.on_pause = [&script] { return script.call("pause"); };
+  guest.on_resume = [&script] { return script.call("resume"); };
+  guest.on_harvest = [&script, &guest, n = std::size_t{0}]() mutable -> Result<void> {
+    FERRY_TRY(script.call("harvest"));
+    if (n == script.dirty.size()) return {};
+    for (const PageRun& run : script.dirty[n++]) {
+      for (std::uint64_t unit = 0; unit < units_in(run.length); ++unit) {
+        guest.write(run.region, run.offset / k_unit_bytes + unit, std::byte{0x11});
+      }
+    }
+    return {};
+  };
+  ScriptedRecipient recipient(script);
+  Source source(guest, recipient, verify, {});
+  Result<void> done = source.run();
+  return {std::move(done), source.state(), source.rounds()};
+}
+
+}  // namespace ferry::test
