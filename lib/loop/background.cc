@@ -16,12 +16,13 @@ Background::Background(EventLoop& loop, Task<void> task)
 }
 
 Background::~Background() {
-  std::promise<void> dropped;
-  loop_.post([&] {
-    running_->task = {};
-    dropped.set_value();
+  // The promise is shared: the loop may still be inside set_value() when this thread goes on.
+  const auto dropped = std::make_shared<std::promise<void>>();
+  loop_.post([running = running_, dropped] {
+    running->task = {};
+    dropped->set_value();
   });
-  dropped.get_future().wait();
+  dropped->get_future().wait();
 }
 
 }  // namespace ferry

@@ -190,17 +190,18 @@ void EventLoop::State::run_due_timers() {
 }
 
 void EventLoop::State::report_ended() {
-  for (std::uint64_t id : std::exchange(ended, {})) {
-    const auto task = spawned.extract(id);
-    task.mapped()->report();
+  while (!ended.empty()) {  // a report may end another task
+    for (std::uint64_t id : std::exchange(ended, {})) {
+      const auto task = spawned.extract(id);
+      task.mapped()->report();
+    }
   }
 }
 
 void EventLoop::State::wait_and_dispatch() {
-  Clock::time_point deadline =
+  const Clock::time_point deadline =
       timers.empty() ? Clock::time_point::max() : timers.begin()->first.first;
-  if (!ended.empty()) deadline = Clock::time_point::min();
-  auto events = poller->wait(deadline);
+  const auto events = poller->wait(deadline);
   if (!events) die(events.error());
   for (const Poller::Event& event : *events) {
     auto watch = watches.extract(event.cookie);

@@ -22,6 +22,9 @@ Link::Link(std::unique_ptr<Channel> channel, Liveness& liveness)
 
 Result<void> Link::write(std::span<const iovec> message) {
   const std::scoped_lock lock(writing_);
+  if (finished_) {  // a heartbeat or a lane may come late
+    return fail(Errc::disconnected, fmt::format("write to {}: all was said", info().peer));
+  }
   return channel_->write(message);
 }
 
@@ -33,6 +36,7 @@ Result<void> Link::send(const wire::ControlFrame& frame) {
 
 Result<void> Link::finish() {
   const std::scoped_lock lock(writing_);
+  finished_ = true;
   return channel_->finish();
 }
 

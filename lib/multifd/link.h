@@ -50,6 +50,7 @@ class Link {
   std::unique_ptr<Channel> channel_;
   Liveness& liveness_;
   std::mutex writing_;
+  bool finished_ = false;  // guarded by writing_
 
   // What came along with the last read and was not asked for yet: one system call then brings a
   // payload and the next header together.

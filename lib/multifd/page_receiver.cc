@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "loop/thread.h"
-#include "memory/region_io.h"
 
 namespace ferry {
 
@@ -64,30 +63,33 @@ void PageReceiver::read_lane(std::uint16_t index, Link& link) {
       }
       FERRY_TRY(lane(index).take(message->bytes, link));
     }
-    return {};
+    return end_lane(index);
   };
   if (auto done = read_all(); !done) on_failure_(std::move(done).error());
 }
 
-Result<PageReceiver::Work> PageReceiver::begin_packet(std::uint32_t round) {
+/// A channel that was closed on the way looks like one that the source finished. Nobody else would
+/// notice: the source writes to it no more, and the other lanes wait for the end of its round.
+Result<void> PageReceiver::end_lane(std::uint16_t index) const {
+  const std::scoped_lock lock(mutex_);
+  if (frozen_) return {};
+  return fail(Errc::disconnected,
+              fmt::format("channel {}: it ended before the last round did", index));
+}
+
+Result<void> PageReceiver::begin_packet(std::uint32_t round) {
   const std::scoped_lock lock(mutex_);
   if (frozen_) return fail(Errc::protocol, "a packet after the last round");
   if (round != round_) {
     return fail(Errc::protocol, fmt::format("a packet of round {} in round {}", round, round_));
   }
-  ++working_;
-  return Work(*this);
-}
-
-PageReceiver::Work::~Work() {
-  if (receiver_ == nullptr) return;
-  const std::scoped_lock lock(receiver_->mutex_);
-  --receiver_->working_;
+  round_begun_ = true;
+  return {};
 }
 
 Result<void> PageReceiver::freeze() {
   const std::scoped_lock lock(mutex_);
-  if (working_ > 0 || arrived_ > 0) return fail(Errc::protocol, "the last round has not ended");
+  if (round_begun_) return fail(Errc::protocol, "the last round has not ended");
   frozen_ = true;
   return {};
 }
@@ -96,18 +98,22 @@ Result<void> PageReceiver::arrive() {
   std::unique_lock lock(mutex_);
   const std::uint32_t mine = round_;
   if (++arrived_ < lanes_.size()) {
-    round_over_.wait(lock, [&] { return round_ != mine || cancelled_; });
-    if (round_ == mine)
-      return fail(*cancelled_, "wait for the other channels at the end of a round");
-    return {};
+    round_over_.wait(lock, [&] { return acknowledged_ != mine || cancelled_; });
+    if (acknowledged_ != mine) return {};
+    return fail(*cancelled_, "wait for the other channels at the end of a round");
   }
   // All others wait above. The round is over before it is acknowledged: the source's answer, a
   // PREPARE perhaps, may be read by another thread before the call that sends the acknowledgement
-  // has returned. The lock is not held while writing: cancel() needs it.
+  // has returned. The others wait until it has: none may mark a suspect while they are told. The
+  // lock is not held while writing: cancel() needs it.
   arrived_ = 0;
+  round_begun_ = false;
   ++round_;
   lock.unlock();
   FERRY_TRY(acknowledge_round(mine));
+  lock.lock();
+  acknowledged_ = round_;
+  lock.unlock();
   round_over_.notify_all();
   return {};
 }
@@ -128,12 +134,6 @@ Result<void> PageReceiver::acknowledge_round(std::uint32_t round) {
     if (!suspects.runs.empty()) FERRY_TRY(control_.send(suspects));
   }
   return control_.send(wire::RoundAck{.round = round});
-}
-
-Result<void> PageReceiver::zeros(const MemoryRegion& region, const PageRun& run) {
-  zero_bytes_.fetch_add(run.length, std::memory_order_relaxed);
-  // Fresh memory reads as zeros. Only what has arrived before must be cleared.
-  return received(run, Arrival::good) ? clear(region, run) : Result<void>{};
 }
 
 bool PageReceiver::received(const PageRun& run, Arrival arrival) {

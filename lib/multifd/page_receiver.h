@@ -9,7 +9,6 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "ferry/memory.h"
@@ -27,7 +26,9 @@ class PageReceiver {
   /// this. `on_failure` is called from lanes' threads.
   PageReceiver(const GuestMemory& memory, unsigned lanes, Link& control,
                std::function<void(Error)> on_failure);
-  ~PageReceiver();  // cancels the lanes' links, and waits for their threads
+  /// Cancels the lanes' links, and waits for their threads. A lane may be writing to `control`:
+  /// whoever reads that at the other end must be there still, or it must be cancelled before.
+  ~PageReceiver();
 
   /// Thread-safe. Starts the thread of a lane, once for each index; ignored after cancel().
   Result<void> add_lane(std::uint16_t index, std::unique_ptr<Link> link);
@@ -54,7 +55,7 @@ class PageReceiver {
   Totals totals() const;
   std::uint64_t total_bytes() const noexcept { return memory_.total_bytes(); }
 
-  /// The last round is over: no packet is taken any more. Errc::protocol where one is on its way.
+  /// The last round is over: no packet is taken any more. Errc::protocol where another has begun.
   Result<void> freeze();
   /// When frozen.
   wire::Transcript transcript() const;
@@ -68,26 +69,17 @@ class PageReceiver {
   friend class ReceiveLane;
 
   // For lanes, from their threads.
-  /// Holds off freeze() while a lane deals with a packet.
-  class Work {
-   public:
-    explicit Work(PageReceiver& receiver) : receiver_(&receiver) {}
-    Work(Work&& other) noexcept : receiver_(std::exchange(other.receiver_, nullptr)) {}
-    Work& operator=(Work&&) = delete;
-    ~Work();
-
-   private:
-    PageReceiver* receiver_;
-  };
-  Result<Work> begin_packet(std::uint32_t round);
+  /// A packet of `round` has come. Holds off freeze() until that round is over.
+  Result<void> begin_packet(std::uint32_t round);
+  /// The lane has ended its round: blocks until all have, and the source was told.
   Result<void> arrive();
   enum class Arrival { good, suspect };
   /// Marks a run as here. Was any of it here before?
   bool received(const PageRun& run, Arrival arrival);
-  Result<void> zeros(const MemoryRegion& region, const PageRun& run);
 
   void read_lane(std::uint16_t index, Link& link);
   Result<void> acknowledge_round(std::uint32_t round);
+  Result<void> end_lane(std::uint16_t index) const;
 
   const GuestMemory& memory_;
   Link& control_;
@@ -103,8 +95,9 @@ class PageReceiver {
   mutable std::mutex mutex_;  // guards the rest
   std::condition_variable round_over_;
   std::uint32_t round_ = 0;
-  std::size_t arrived_ = 0;
-  std::size_t working_ = 0;
+  std::uint32_t acknowledged_ = 0;  // rounds: behind round_ while the source is being told
+  std::size_t arrived_ = 0;         // lanes that have ended the round
+  bool round_begun_ = false;        // a packet of it has come
   bool frozen_ = false;
   PageBitmap suspect_;  // of what changed while it was sent, and has not come again
   std::optional<Errc> cancelled_;

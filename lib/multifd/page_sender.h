@@ -33,7 +33,8 @@ class PageSender {
   /// Thread-safe. A receiver asks for runs again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
-  /// Thread-safe. Wakes whoever is in submit(); lanes end when they have sent what is queued.
+  /// Thread-safe. Wakes whoever is in submit() or end_round(). What no lane has taken yet is
+  /// dropped; lanes end when they have sent what they took.
   void close() noexcept { work_.close(); }
 
   /// Thread-safe. Both sides must have the same when a round was acknowledged.

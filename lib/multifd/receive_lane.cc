@@ -27,10 +27,8 @@ void append(std::vector<PageRun>& runs, const PageRun& unit) {
 Result<void> ReceiveLane::take(std::span<const std::byte> bytes, Link& link) {
   const wire::DecodedHeader packet = FERRY_TRY(wire::decode_packet(bytes));
   const wire::PacketHeader& header = packet.header;
-  {
-    const auto work = FERRY_TRY(receiver_.begin_packet(header.round));
-    FERRY_TRY(deal_with(packet, link));
-  }
+  FERRY_TRY(receiver_.begin_packet(header.round));
+  FERRY_TRY(deal_with(packet, link));
   packets_.fetch_add(1, std::memory_order_relaxed);
   wire_bytes_.fetch_add(bytes.size() + header.payload_bytes, std::memory_order_relaxed);
 
@@ -100,9 +98,13 @@ Result<void> ReceiveLane::settle(const wire::PacketHeader& header) {
 }
 
 Result<void> ReceiveLane::settle_zeros(const PageRun& run) {
-  FERRY_TRY(receiver_.zeros(*FERRY_TRY(receiver_.memory_.check(run)), run));
-  repaired(run);
-  return {};
+  const MemoryRegion& region = *FERRY_TRY(receiver_.memory_.check(run));
+  receiver_.zero_bytes_.fetch_add(run.length, std::memory_order_relaxed);
+  // Fresh memory reads as zeros. Only what was written to must be cleared: what arrived before, and
+  // what was damaged, for it was read to its place.
+  const bool damaged = repaired(run);
+  const bool arrived = receiver_.received(run, PageReceiver::Arrival::good);
+  return damaged || arrived ? clear(region, run) : Result<void>{};
 }
 
 Result<void> ReceiveLane::settle_data(const wire::PacketHeader& header, const PageRun& run,
@@ -175,15 +177,17 @@ Result<void> ReceiveLane::ask_again(std::uint64_t sequence) {
   return receiver_.control_.send(nak);
 }
 
-void ReceiveLane::repaired(const PageRun& run) {
-  if (outstanding_.empty()) return;
+bool ReceiveLane::repaired(const PageRun& run) {
+  if (outstanding_.empty()) return false;
   const auto first = outstanding_.lower_bound({run.region, run.offset});
   auto last = first;
   while (last != outstanding_.end() && last->first.first == run.region &&
          last->first.second - run.offset < run.length) {
     ++last;
   }
+  const bool any = first != last;
   outstanding_.erase(first, last);
+  return any;
 }
 
 }  // namespace ferry

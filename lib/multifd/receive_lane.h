@@ -46,7 +46,8 @@ class ReceiveLane {
   Result<void> store_unless_mapped(const PageRun& run, std::span<const std::byte> bytes);
   Result<void> damaged(const PageRun& unit, bool is_resend);
   Result<void> ask_again(std::uint64_t sequence);
-  void repaired(const PageRun& run);
+  /// What is good now is not outstanding any more. Was any of it?
+  bool repaired(const PageRun& run);
 
   PageReceiver& receiver_;
   const std::uint16_t index_;

@@ -7,6 +7,15 @@
 #include "wire/limits.h"
 
 namespace ferry {
+namespace {
+
+std::uint64_t units_of(std::span<const PageRun> runs) noexcept {
+  std::uint64_t units = 0;
+  for (const PageRun& run : runs) units += units_in(run.length);
+  return units;
+}
+
+}  // namespace
 
 SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
                    std::function<void(Error)> on_failure)
@@ -37,11 +46,13 @@ void SendLane::end_round() {
 void SendLane::begin_round(std::uint32_t round) {
   const std::scoped_lock lock(mutex_);
   round_ = round;
+  next_nak_ = transcript_.packets;
   attempts_.clear();
 }
 
 Result<void> SendLane::resend(const wire::Nak& nak) {
   for (const PageRun& run : nak.runs) FERRY_TRY(memory_.check(run));
+  const std::uint64_t units = units_of(nak.runs);
   {
     const std::scoped_lock lock(mutex_);
     if (nak.sequence < next_nak_ || nak.sequence >= transcript_.packets || nak.runs.empty()) {
@@ -49,7 +60,6 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
                                               "refused (any more)",
                                               nak.sequence, index_));
     }
-    next_nak_ = nak.sequence + 1;
     const auto before = attempts_.find(nak.sequence);
     const unsigned attempt = before == attempts_.end() ? 1 : before->second + 1;
     if (attempt > wire::k_max_resends) {
@@ -57,6 +67,12 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
                                                "resends",
                                                index_, wire::k_max_resends));
     }
+    if (units > wire::k_max_damaged_runs - waiting_units_) {
+      return fail(Errc::integrity, fmt::format("channel {}: more than {} pages are damaged", index_,
+                                               wire::k_max_damaged_runs));
+    }
+    next_nak_ = nak.sequence + 1;
+    waiting_units_ += units;
     record_verdict(transcript_, nak);
     orders_.push_back({.runs = nak.runs, .attempt = attempt});
   }
@@ -97,6 +113,7 @@ std::optional<SendLane::Order> SendLane::next_order() {
   if (orders_.empty()) return std::nullopt;
   Order order = std::move(orders_.front());
   orders_.pop_front();
+  waiting_units_ -= units_of(order.runs);
   return order;
 }
 
@@ -155,11 +172,12 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
   }
   std::vector<iovec> message{{encoded.bytes.data(), encoded.bytes.size()}};
   message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
-  FERRY_TRY(link_.write(message));
-
+  // Counted before it goes: the report is made when the peer has answered, which may be before
+  // write() has returned.
   counters_.wire_bytes.fetch_add(encoded.bytes.size() + header.payload_bytes,
                                  std::memory_order_relaxed);
   counters_.zero_bytes.fetch_add(packet_.zero_bytes(), std::memory_order_relaxed);
+  FERRY_TRY(link_.write(message));
   packet_.clear();
   return {};
 }

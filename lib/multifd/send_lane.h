@@ -54,7 +54,8 @@ class SendLane {
   void end_round();
 
   /// Thread-safe. Sends damaged runs again. Bounded, since a receiver may lie: each packet can be
-  /// refused once, in the order of sending, and what was sent again k_max_resends times only.
+  /// refused once, in the order of sending, what was sent again k_max_resends times only, and no
+  /// more than k_max_damaged_runs pages wait to be sent again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
   wire::LaneTranscript transcript() const;
@@ -88,6 +89,7 @@ class SendLane {
   std::deque<Order> orders_;
   wire::LaneTranscript transcript_;
   std::uint64_t next_nak_ = 0;                  // the lowest sequence that may still be refused
+  std::uint64_t waiting_units_ = 0;             // of memory, in orders: k_max_damaged_runs at most
   std::map<std::uint64_t, unsigned> attempts_;  // of the packets of this round that were resends
 
   std::thread thread_;  // last: it uses all of the above

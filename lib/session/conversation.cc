@@ -31,6 +31,7 @@ Conversation::Conversation(EventLoop& loop, std::unique_ptr<Channel> channel, Ro
       frames_(k_waiting_frames) {}
 
 Conversation::~Conversation() {
+  frames_.close();
   link_.cancel(Errc::cancelled);
   join_reader();
 }
@@ -63,10 +64,11 @@ void Conversation::beat() {
 
 void Conversation::stop_requested() {
   {
+    // Under the lock: whoever passes the point of no return finds this failure, or is not stopped.
     const std::scoped_lock lock(mutex_);
-    if (sealed_) return;
+    if (sealed_ || !first_.set({Errc::cancelled, 0, "cancelled", {}})) return;
   }
-  fail({Errc::cancelled, 0, "cancelled", {}});
+  spread(Errc::cancelled);
 }
 
 Result<void> Conversation::send(const wire::ControlFrame& frame) {
@@ -81,9 +83,12 @@ Result<wire::ControlFrame> Conversation::next() {
 
 void Conversation::fail(Error error) {
   const Errc code = error.code;
-  if (!first_.set(std::move(error))) return;
+  if (first_.set(std::move(error))) spread(code);
+}
+
+void Conversation::spread(Errc why) {
   frames_.close();
-  role_.cut(code);
+  role_.cut(why);
 }
 
 Result<void> Conversation::pass_point_of_no_return() {
@@ -120,19 +125,26 @@ Result<void> Conversation::take(const wire::ControlFrame& frame) {
   if (std::holds_alternative<wire::Unknown>(frame)) return {};
   if (const auto* abort = std::get_if<wire::Abort>(&frame)) {
     Error error = of_peer(*abort);
-    {
-      const std::scoped_lock lock(mutex_);
-      peer_aborted_ = true;
-    }
-    // The peer's own reason explains a line that was cut a moment ago.
-    if (const auto first = first_.get(); first && first->code == Errc::disconnected)
-      first_.replace(error);
+    if (!over_) explain(error);
     return std::unexpected(std::move(error));
   }
   if (FERRY_TRY(role_.intercept(frame))) return {};
   if (std::holds_alternative<wire::Started>(frame)) over_ = true;  // nothing need follow it
   frames_.push(frame);
   return {};
+}
+
+/// What the peer says of its failure is ours, too, unless we failed before; and it explains a line
+/// that was cut a moment ago.
+void Conversation::explain(const Error& error) {
+  const bool first = first_.set(error);
+  if (!first && first_.get()->code != Errc::disconnected) return;
+  first_.replace(error);
+  {
+    const std::scoped_lock lock(mutex_);
+    peer_explained_ = true;
+  }
+  if (first) spread(error.code);
 }
 
 Error Conversation::of_peer(const wire::Abort& abort) const {
@@ -150,9 +162,9 @@ Error Conversation::of_peer(const wire::Abort& abort) const {
   }
 }
 
-Result<void> Conversation::conclude(const wire::ControlFrame& last) {
+void Conversation::conclude(const wire::ControlFrame& last) {
   over_ = true;
-  return send(last);
+  (void)link_.send(last);
 }
 
 void Conversation::end() {
@@ -171,6 +183,7 @@ Error Conversation::give_up(Error error) {
 }
 
 void Conversation::hang_up() {
+  frames_.close();  // the reader may wait there for somebody who wants more
   {
     const Background bound(loop_, cancel_later(loop_, link_));
     join_reader();
@@ -183,7 +196,7 @@ void Conversation::hang_up() {
 void Conversation::last_words(const Error& error) {
   {
     const std::scoped_lock lock(mutex_);
-    if (peer_aborted_) return;
+    if (peer_explained_) return;
   }
   (void)link_.send(wire::Abort{.code = error.code, .text = error.text()});
   (void)link_.finish();

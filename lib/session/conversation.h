@@ -67,9 +67,10 @@ class Conversation {
   /// The first failure. There must be one.
   Error failure() const { return *first_.get(); }
 
-  /// Sends the last frame of a good session: whatever the peer does after it is its own affair.
-  /// (For the side that reads the last frame, a Started, the same holds once it has come.)
-  Result<void> conclude(const wire::ControlFrame& last);
+  /// Sends the last frame of a good session, also where something has failed meanwhile: it is true
+  /// all the same. Whatever the peer does after it is its own affair. (For the side that reads the
+  /// last frame, a Started, the same holds once it has come.)
+  void conclude(const wire::ControlFrame& last);
   /// Both have said all: finishes, and waits (bounded) for the peer's finish.
   void end();
   /// Tells the peer why it ends (bounded in time), hears the peer's own last words, and returns the
@@ -80,9 +81,11 @@ class Conversation {
   void read_all();
   void beat();
   void stop_requested();
+  void spread(Errc why);
   Result<void> read_frames();
   Result<void> take(const wire::ControlFrame& frame);
   Error of_peer(const wire::Abort& abort) const;
+  void explain(const Error& error);
   void last_words(const Error& error);
   void hang_up();
   void join_reader();
@@ -99,7 +102,7 @@ class Conversation {
   std::mutex mutex_;  // guards the next three
   wire::Heartbeat peer_;
   bool sealed_ = false;  // past the point of no return
-  bool peer_aborted_ = false;
+  bool peer_explained_ = false;  // the failure is the peer's: it knows
 
   std::atomic<bool> over_ =
       false;  // all is said: a read that fails is no failure. Guards nothing else

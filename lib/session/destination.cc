@@ -6,12 +6,41 @@
 #include "session/greeting.h"
 
 namespace ferry {
+namespace {
+
+// How long a sender that is refused on the only channel there is may take to read why.
+constexpr std::chrono::seconds k_refusal_time{1};
+
+wire::HelloAck answer_on_one_channel(const Result<wire::Hello>& hello) {
+  if (!hello) return refusal(hello.error());
+  const wire::HelloAck ack = judge(*hello);
+  if (ack.verdict != wire::HelloAck::Verdict::accepted || hello->role == wire::Role::solo) {
+    return ack;
+  }
+  return refusal(*hello, wire::HelloAck::Verdict::unannounced,
+                 "here is one channel only: control and pages must share it");
+}
+
+}  // namespace
 
 Destination::Destination(Runtime& runtime, DestinationGuest& guest, const ReceiveOptions& options,
                          std::stop_token stop)
     : runtime_(runtime), guest_(guest), options_(options), stop_(std::move(stop)), arrivals_(1) {}
 
-Destination::~Destination() = default;
+Destination::~Destination() {
+  rendezvous_.reset();  // nobody brings channels any more
+  std::shared_ptr<PageReceiver> pages;
+  {
+    const std::scoped_lock lock(mutex_);
+    pages = std::move(pages_);
+  }
+  if (!pages) return;
+  // A lane that is cancelled says so, and that comes round to cut(): it must find nothing, rather
+  // than a reference to what is being destroyed. And no lane may hold the last reference, because a
+  // thread cannot wait for its own end.
+  pages->cancel(Errc::cancelled);
+  pages->join();
+}
 
 Result<void> Destination::listen(Transport& transport, const Uri& at) {
   EventLoop& loop = runtime_.loop();
@@ -43,19 +72,18 @@ Result<void> Destination::adopt(std::unique_ptr<Channel> solo) {
   solo_ = true;
   EventLoop& loop = runtime_.loop();
   const auto deadline = Clock::now() + options_.timeout;
-  const wire::Hello hello = FERRY_TRY(
-      block_on(loop, loop.within(deadline, read_hello(loop, *solo), "wait for a Hello"), stop_));
-  wire::HelloAck ack = judge(hello);
-  if (ack.verdict == wire::HelloAck::Verdict::accepted && hello.role != wire::Role::solo) {
-    ack = refusal(hello, wire::HelloAck::Verdict::unannounced,
-                  "here is one channel only: control and pages must share it");
+  const auto hello =
+      block_on(loop, loop.within(deadline, read_hello(loop, *solo), "wait for a Hello"), stop_);
+  const wire::HelloAck ack = answer_on_one_channel(hello);
+  if (ack.verdict != wire::HelloAck::Verdict::accepted) {
+    (void)block_on(
+        loop, loop.within(Clock::now() + k_refusal_time, turn_away(loop, *solo, ack), "refuse"),
+        stop_);
+    if (!hello) return std::unexpected(hello.error());
+    return fail(Errc::refused, "refuse the sender: " + ack.reason);
   }
   FERRY_TRY(block_on(loop, loop.within(deadline, answer_hello(loop, *solo, ack), "answer a Hello"),
                      stop_));
-  if (ack.verdict != wire::HelloAck::Verdict::accepted) {
-    (void)solo->finish();
-    return fail(Errc::refused, "refuse the sender: " + ack.reason);
-  }
   return converse(std::move(solo));
 }
 
@@ -88,7 +116,9 @@ Result<void> Destination::converse(std::unique_ptr<Channel> channel) {
   }
   conversation_ = std::make_unique<Conversation>(
       runtime_.loop(), std::move(channel), std::move(role), options_.timeout, options_.observer);
-  return conversation_->start(stop_);
+  auto started = conversation_->start(stop_);
+  if (!started) return std::unexpected(conversation_->give_up(std::move(started).error()));
+  return {};
 }
 
 Result<void> Destination::run() {
@@ -97,7 +127,6 @@ Result<void> Destination::run() {
     conversation_->end();
     return {};
   }
-  if (state_ == DestinationState::running) return {};  // only the goodbye failed
   (void)enter(DestinationEvent::failed);
   if (rendezvous_) rendezvous_->admission().end();
   return std::unexpected(conversation_->give_up(std::move(done).error()));
@@ -184,7 +213,8 @@ Result<void> Destination::on(const wire::Commit& frame) {
   FERRY_TRY(enter(DestinationEvent::commit));
   FERRY_TRY(guest_.start(frame.token));
   FERRY_TRY(enter(DestinationEvent::started));
-  return conversation_->conclude(wire::Started{.token = frame.token});
+  conversation_->conclude(wire::Started{.token = frame.token});
+  return {};
 }
 
 template <class Frame>

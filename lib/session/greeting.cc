@@ -12,6 +12,10 @@
 namespace ferry {
 namespace {
 
+// What a refused peer may still send before we stop listening to it: enough for a Hello that came
+// in two halves, so that the close is no reset and our reason is read.
+constexpr std::size_t k_drained_bytes = 64 * 1024;
+
 /// A message whose first bytes tell its length.
 Task<std::vector<std::byte>> read_message(
     EventLoop& loop, Channel& channel,
@@ -50,14 +54,23 @@ Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
       co_await read_message(loop, channel, &wire::hello_ack_length);
   const wire::HelloAck ack = co_await wire::decode_hello_ack(message);
   if (ack.verdict != wire::HelloAck::Verdict::accepted) {
-    co_await fail(Errc::refused, fmt::format("open a channel to {}: refused: {}",
-                                             channel.info().peer, ack.reason));
+    // To a page channel an end is no judgement of its own: why is said on the control channel.
+    const bool ended =
+        hello.role == wire::Role::page && ack.verdict == wire::HelloAck::Verdict::ended;
+    co_await fail(
+        ended ? Errc::disconnected : Errc::refused,
+        fmt::format("open a channel to {}: refused: {}", channel.info().peer, ack.reason));
   }
   if (ack.session != hello.session || ack.version < hello.version_min ||
       ack.version > hello.version_max) {
     co_await fail(
         Errc::protocol,
         fmt::format("open a channel to {}: the answer is to another Hello", channel.info().peer));
+  }
+  if ((ack.critical_features & ~wire::k_known_critical_features) != 0) {
+    co_await fail(Errc::unsupported,
+                  fmt::format("open a channel to {}: the receiver demands unknown features {:#x}",
+                              channel.info().peer, ack.critical_features));
   }
 }
 
@@ -67,6 +80,12 @@ Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri t
   std::unique_ptr<Channel> channel = co_await loop.within(
       deadline, connect_and_introduce(loop, transport, std::move(to), hello), act);
   co_return channel;
+}
+
+Task<void> turn_away(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
+  co_await answer_hello(loop, channel, std::move(ack));
+  co_await channel.finish();
+  co_await drain(loop, channel, k_drained_bytes);
 }
 
 wire::HelloAck judge(const wire::Hello& hello) {
@@ -95,6 +114,11 @@ wire::HelloAck refusal(const wire::Hello& hello, wire::HelloAck::Verdict verdict
   ack.session = hello.session;
   ack.reason = std::move(reason);
   return ack;
+}
+
+wire::HelloAck refusal(const Error& no_hello) {
+  using enum wire::HelloAck::Verdict;
+  return refusal({}, no_hello.code == Errc::unsupported ? feature : malformed, no_hello.text());
 }
 
 wire::SessionId fresh_session_id() {

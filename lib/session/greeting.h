@@ -19,8 +19,12 @@ inline constexpr std::chrono::seconds k_greeting_time{10};
 
 Task<wire::Hello> read_hello(EventLoop& loop, Channel& channel);
 Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack);
+/// Says no, and reads on until the peer has ended too, so that it reads why and not a reset. The
+/// caller bounds the time.
+Task<void> turn_away(EventLoop& loop, Channel& channel, wire::HelloAck ack);
 
-/// Says Hello and waits for the answer. Errc::refused, with the peer's reason, where it is no.
+/// Says Hello and waits for the answer. Errc::refused, with the peer's reason, where it is no;
+/// Errc::disconnected where a session in progress has ended there meanwhile.
 Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello);
 
 /// Connects to `to` and introduces itself there, all of it before `deadline`.
@@ -31,6 +35,9 @@ Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri t
 wire::HelloAck judge(const wire::Hello& hello);
 wire::HelloAck refusal(const wire::Hello& hello, wire::HelloAck::Verdict verdict,
                        std::string reason);
+
+/// The answer to who said no Hello: how reading it failed.
+wire::HelloAck refusal(const Error& no_hello);
 
 wire::SessionId fresh_session_id();
 

@@ -40,6 +40,9 @@ Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options
   } else {
     outcome.why_not = recipient.give_up(std::move(done).error());
   }
+  if (const auto& also = source.not_resumed()) {
+    outcome.why_not->context += "; and the guest could not be resumed: " + also->text();
+  }
   return outcome;
 }
 

@@ -1,6 +1,5 @@
 #include "session/rendezvous.h"
 
-#include "loop/async_io.h"
 #include "session/greeting.h"
 
 namespace ferry {
@@ -8,10 +7,6 @@ namespace {
 
 // Peers that have not said who they are: all channels of a session may come at once.
 constexpr std::size_t k_max_unknown_peers = 2 * wire::k_max_channels;
-
-// What a refused peer may still send before we stop listening to it: enough for a Hello that came
-// in two halves, so that the close is no reset and our reason is read.
-constexpr std::size_t k_drained_bytes = 64 * 1024;
 
 }  // namespace
 
@@ -45,12 +40,7 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
   Result<wire::Hello> hello =
       co_await loop_.within(deadline, read_hello(loop_, *channel), "wait for a Hello").caught();
   if (!hello) {
-    const wire::HelloAck ack =
-        refusal({},
-                hello.error().code == Errc::unsupported ? wire::HelloAck::Verdict::feature
-                                                        : wire::HelloAck::Verdict::malformed,
-                hello.error().text());
-    co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
+    co_await loop_.within(deadline, refuse(*channel, refusal(hello.error())), "refuse a peer");
     co_return;
   }
   const wire::HelloAck ack = admission_.admit(*hello);
@@ -70,9 +60,7 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
 
 Task<void> Rendezvous::refuse(Channel& channel, wire::HelloAck ack) {
   refused_.fetch_add(1, std::memory_order_relaxed);
-  co_await answer_hello(loop_, channel, std::move(ack));
-  co_await channel.finish();
-  co_await drain(loop_, channel, k_drained_bytes);
+  co_await turn_away(loop_, channel, std::move(ack));
 }
 
 }  // namespace ferry

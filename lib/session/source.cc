@@ -53,11 +53,7 @@ Result<void> Source::run() {
   const bool was_paused = state_ == SourceState::paused || state_ == SourceState::prepared;
   enter(SourceEvent::failed);
   if (was_paused) {
-    if (auto resumed = guest_.resume(); !resumed) {
-      Error both = std::move(done).error();
-      both.context += "; and the guest could not be resumed: " + resumed.error().text();
-      return std::unexpected(std::move(both));
-    }
+    if (auto resumed = guest_.resume(); !resumed) not_resumed_ = std::move(resumed).error();
   }
   return done;
 }
@@ -78,7 +74,7 @@ Result<void> Source::precopy() {
   }
   FERRY_TRY(send_everything());
   while (true) {
-    FERRY_TRY(tracker.harvest(dirty_));
+    FERRY_TRY(harvest());
     if (!convergence_.another_round(dirty_.count() * k_unit_bytes)) return {};
     FERRY_TRY(send_dirty());
   }
@@ -90,8 +86,13 @@ Result<void> Source::switch_over() {
     return std::unexpected(of_guest(std::move(paused).error(), "pause the guest"));
   }
   enter(SourceEvent::pause);
-  FERRY_TRY(guest_.dirty_tracker().harvest(dirty_));
-  while (!dirty_.none()) FERRY_TRY(send_dirty());  // suspects of the last round come once more
+  FERRY_TRY(harvest());
+  if (!dirty_.none()) FERRY_TRY(send_dirty());
+  // The suspects of earlier rounds have come once more. A guest that stands still makes no others:
+  // a recipient that goes on naming some would hold it for ever.
+  if (!dirty_.none()) {
+    return fail(Errc::protocol, "the recipient suspects memory of a guest that stands still");
+  }
 
   FERRY_TRY(recipient_.prepare(FERRY_TRY(digests())));
   enter(SourceEvent::ready);
@@ -99,6 +100,13 @@ Result<void> Source::switch_over() {
   FERRY_TRY(recipient_.commit(fresh_token()));
   enter(SourceEvent::started);
   downtime_ = Clock::now() - paused_at;
+  return {};
+}
+
+Result<void> Source::harvest() {
+  if (auto harvested = guest_.dirty_tracker().harvest(dirty_); !harvested) {
+    return std::unexpected(of_guest(std::move(harvested).error(), "harvest dirty pages"));
+  }
   return {};
 }
 

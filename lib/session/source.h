@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <stop_token>
 #include <vector>
 
@@ -17,9 +18,12 @@ class Source {
  public:
   Source(SourceGuest& guest, Recipient& recipient, Verify verify, std::stop_token stop);
 
-  /// A stop request is heard by the recipient, and here in between its calls. Where it fails before
-  /// the commit, the guest runs on here: it was resumed if it was paused.
+  /// A stop request is heard by the recipient, and here while digests are taken. Where it fails
+  /// before the commit, the guest runs on here: it was resumed if it was paused.
   Result<void> run();
+
+  /// Why the guest stands still although it is ours, where it could not be resumed.
+  const std::optional<Error>& not_resumed() const noexcept { return not_resumed_; }
 
   SourceState state() const noexcept { return state_; }
   std::uint32_t rounds() const noexcept { return round_; }
@@ -31,6 +35,7 @@ class Source {
   Result<void> switch_over();
   Result<void> send_everything();
   Result<void> send_dirty();
+  Result<void> harvest();
   Result<void> end_round();
   Result<std::vector<wire::Digest>> digests() const;
   void enter(SourceEvent event);
@@ -44,6 +49,7 @@ class Source {
   Convergence convergence_;
   std::uint32_t round_ = 0;
   std::chrono::nanoseconds downtime_{};
+  std::optional<Error> not_resumed_;
 };
 
 }  // namespace ferry

@@ -27,12 +27,8 @@ std::optional<SourceState> next(SourceState state, SourceEvent event) noexcept {
     SourceState to;
   };
   static constexpr Step steps[] = {
-      {idle, connect, connecting},
-      {connecting, agreed, precopy},
-      {precopy, pause, paused},
-      {paused, ready, prepared},
-      {prepared, commit, committing},
-      {committing, started, done},
+      {idle, connect, connecting}, {connecting, agreed, precopy},  {precopy, pause, paused},
+      {paused, ready, prepared},   {prepared, commit, committing}, {committing, started, done},
   };
   for (const Step& step : steps) {
     if (step.from == state && step.event == event) return step.to;

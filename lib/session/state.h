@@ -27,12 +27,12 @@ enum class SourceState : std::uint8_t {
   unknown
 };
 enum class SourceEvent : std::uint8_t {
-  connect,   ///< the first word goes out
-  agreed,    ///< layout and channels are there
-  pause,     ///< the guest stands still
-  ready,     ///< READY: the destination has all of it, verified and durable
-  commit,    ///< COMMIT is about to be sent: the point of no return
-  started,   ///< STARTED has come
+  connect,  ///< the first word goes out
+  agreed,   ///< layout and channels are there
+  pause,    ///< the guest stands still
+  ready,    ///< READY: the destination has all of it, verified and durable
+  commit,   ///< COMMIT is about to be sent: the point of no return
+  started,  ///< STARTED has come
   failed,
 };
 

@@ -122,6 +122,34 @@ TEST_F(Faulty, ACutWhileReadingGivesWhatCameBefore) {
   EXPECT_EQ(code_of(write_all(*ours_, "x")), Errc::disconnected);
 }
 
+/// Says how it was let go.
+class Farewell final : public Channel {
+ public:
+  explicit Farewell(std::string& said) : said_(said) {}
+  ~Farewell() override { said_ += "destroyed"; }
+  Result<std::size_t> read_some(std::span<const iovec>) override { return 1; }
+  Result<void> write(std::span<const iovec>, Loan) override { return {}; }
+  Result<void> flush() override { return {}; }
+  Result<void> finish() override { return {}; }
+  void cancel(Errc) noexcept override { said_ += "cancelled, "; }
+  const ChannelInfo& info() const noexcept override { return info_; }
+
+ private:
+  std::string& said_;
+  ChannelInfo info_;
+};
+
+TEST_F(Faulty, ACutDestroysAnIdleChannelWithNoMoreCeremony) {
+  std::string said;
+  const auto writes = make_faulty(std::make_unique<Farewell>(said), {.writing = {.cut_after = 1}});
+  ASSERT_TRUE(write_all(*writes, "x"));
+  EXPECT_EQ(said, "destroyed");
+  said.clear();
+  const auto reads = make_faulty(std::make_unique<Farewell>(said), {.reading = {.cut_after = 1}});
+  ASSERT_TRUE(read_once(*reads, 1));
+  EXPECT_EQ(said, "destroyed");
+}
+
 TEST_F(Faulty, ACutWakesTheOtherDirection) {
   make({.writing = {.cut_after = 4}});
   std::optional<Result<std::string>> outcome;

@@ -313,5 +313,18 @@ TEST_F(PageSenderTest, CloseWakesWhoeverEndsARound) {
   EXPECT_FALSE(ended);
 }
 
+TEST_F(PageSenderTest, EndsItsLanesWhenItIsDestroyed) {
+  Liveness liveness;
+  auto [ours, theirs] = make_buffer_pair();
+  Link link(std::move(ours), liveness);
+  {
+    PageSender sender(memory_.memory(), [](const Error&) { ADD_FAILURE(); });
+    ASSERT_TRUE(sender.add_lane(link));
+    wait_until_asleep("ferry-send-0");
+  }
+  ASSERT_TRUE(link.finish()) << "the link is its owner's, and as good as before";
+  EXPECT_EQ(read_once(*theirs), "");
+}
+
 }  // namespace
 }  // namespace ferry::test

@@ -79,7 +79,9 @@ TEST_P(PageTransferTest, MakesMemoryIdenticalWhateverItHolds) {
     EXPECT_EQ(sent.zero_bytes, received.zero_bytes);
     EXPECT_EQ(received.rounds, 1u);
     EXPECT_EQ(received.resent_units, 0u);
-    if (picture == Picture::zeros) EXPECT_EQ(sent.zero_bytes, source.memory().total_bytes());
+    if (picture == Picture::zeros) {
+      EXPECT_EQ(sent.zero_bytes, source.memory().total_bytes());
+    }
   }
 }
 
@@ -144,6 +146,16 @@ TEST_P(PageTransferTest, EndsARoundInWhichThereWasNothing) {
   }
   expect_identical(transfer, source, destination);
   EXPECT_EQ(transfer.receiver().totals().rounds, 21u);
+}
+
+TEST_P(PageTransferTest, MayBeGivenUpInTheMiddleOfARound) {
+  TestMemory source(route().from, k_lengths);
+  TestMemory destination(route().to, k_lengths);
+  paint(source, Picture::mixed, 8);
+  Transfer transfer(source.memory(), destination.memory(), options());
+  for (const PageRun& run : all_of(source)) {
+    ASSERT_TRUE(transfer.sender().submit(run, Content::data));
+  }
 }
 
 }  // namespace

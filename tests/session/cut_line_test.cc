@@ -86,8 +86,8 @@ TEST_P(CutLine, NeverGivesAGuestOnSeveralChannelsTwoOwners) {
 }
 
 INSTANTIATE_TEST_SUITE_P(At, CutLine, testing::Values(Side::source, Side::destination),
-                         [](const auto& info) {
-                           return info.param == Side::source ? "TheSource" : "TheDestination";
+                         [](const auto& test) {
+                           return test.param == Side::source ? "TheSource" : "TheDestination";
                          });
 
 }  // namespace

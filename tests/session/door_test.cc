@@ -137,7 +137,7 @@ TEST_P(StrangerAtTheDoor, IsRefusedAndTheReceiverGoesOnWaiting) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Who, StrangerAtTheDoor, testing::ValuesIn(strangers_at_any_time()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(Door, RefusesEverybodyElseInEveryPhaseOfASession) {
   const auto runtime = runtime_of_all_transports();
@@ -234,6 +234,8 @@ TEST(Door, RefusesOnOneDuplexChannelWhoeverDoesNotShareIt) {
     const wire::HelloAck ack = peer.hear_ack();
     EXPECT_EQ(ack.verdict, who.verdict);
     EXPECT_THAT(ack.reason, HasSubstr(role ? "here is one channel only" : who.reason));
+    EXPECT_TRUE(peer.hear_the_end());
+    peer.finish();
     const Outcome received = receiving.outcome();
     EXPECT_FALSE(received.ok());
     EXPECT_EQ(received.owner, Owner::source);

@@ -166,7 +166,7 @@ TEST_P(StopRequestWhile, EndsADestinationOfSeveralChannelsAndTellsTheSource) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Moments, StopRequestWhile, testing::ValuesIn(moments_before_the_commit()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(StopRequest, IsNotHeardOnceTheGuestIsHandedOver) {
   const auto runtime = runtime_of_all_transports();

@@ -168,7 +168,7 @@ TEST(HostileReceiver, CannotSuspectMemoryThatThereIsNot) {
   Scene scene;
   scene.open();
   scene.peer.say(wire::Suspects{{{0, k_units * k_unit_bytes, k_unit_bytes}}});
-  scene.expect_failed(Errc::protocol, "ram0");
+  scene.expect_failed(Errc::protocol, "in region 0");
 }
 
 TEST(HostileReceiver, CannotRefuseAPacketThatWasNeverSent) {

@@ -132,7 +132,7 @@ std::vector<Hostility> wrong_words() {
       {"SendsPagesOutsideItsMemory", opens_then([](ScriptedSource& source) {
          source.zeros(1, {0, k_all.length, k_unit_bytes});
        }),
-       protocol, "ram0"},
+       protocol, "in region 0"},
       {"SendsPagesOfAnotherRound", opens_then([](ScriptedSource& source) {
          source.round = 1;
          source.zeros(1, k_all);
@@ -212,7 +212,7 @@ TEST_P(HostileSender, IsToldWhyAndStartsNoGuest) {
   EXPECT_EQ(to.starts(), 0u);
 }
 
-const auto k_name = [](const auto& info) { return info.param.name; };
+const auto k_name = [](const auto& test) { return test.param.name; };
 INSTANTIATE_TEST_SUITE_P(Order, HostileSender, testing::ValuesIn(wrong_order()), k_name);
 INSTANTIATE_TEST_SUITE_P(Words, HostileSender, testing::ValuesIn(wrong_words()), k_name);
 INSTANTIATE_TEST_SUITE_P(Proof, HostileSender, testing::ValuesIn(wrong_proof()), k_name);

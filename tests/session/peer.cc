@@ -5,7 +5,6 @@
 #include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "ferry/transport.h"
-#include "ferry/unique_fd.h"
 #include "tests/channels/raw_socket.h"
 #include "wire/packet.h"
 

@@ -14,6 +14,7 @@
 
 #include "ferry/channel.h"
 #include "ferry/runtime.h"
+#include "ferry/unique_fd.h"
 #include "multifd/link.h"
 #include "multifd/liveness.h"
 #include "wire/control.h"

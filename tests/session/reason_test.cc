@@ -79,7 +79,7 @@ TEST_P(BrokenGuest, IsTheReasonOnBothSidesOfOneChannel) {
 }
 
 INSTANTIATE_TEST_SUITE_P(In, BrokenGuest, testing::ValuesIn(breaks_before_the_commit()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(GuestThatDoesNotStart, BelongsToTheDestinationAndIsUnknownToTheSource) {
   const auto runtime = runtime_of_all_transports();
@@ -124,8 +124,10 @@ TEST(GuestThatRuns, IsToldToTheSourceAlthoughAPageChannelBrokeMeanwhile) {
   const auto runtime = runtime_of_all_transports();
   MemorySource memory(layout_of({10 * k_unit_bytes}));
   MemoryDestination to;
+  std::promise<void> starting;
   std::promise<void> broken;
   to.on_start = [&]() -> Result<void> {
+    starting.set_value();
     broken.get_future().wait();
     return {};
   };
@@ -136,6 +138,7 @@ TEST(GuestThatRuns, IsToldToTheSourceAlthoughAPageChannelBrokeMeanwhile) {
   source.prepare();
   const OwnerToken token{session_id(5)};
   source.control().say(wire::Commit{.transcript = source.transcript(), .token = token});
+  starting.get_future().wait();
   source.page(0).say("nonsense");
   source.page(1).hear_the_end();  // it was let go of: the failure of the other one was noticed
   broken.set_value();

@@ -67,7 +67,7 @@ INSTANTIATE_TEST_SUITE_P(Ways, TransferByAddress,
                                          Way{"TcpV4With255Channels", "tcp://127.0.0.1:0", 255},
                                          Way{"UnixWith1Channel", unix_address(), 1},
                                          Way{"UnixWith8Channels", unix_address(), 8}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(TransferOverOneChannel, MakesBothSidesIdenticalOverABufferPair) {
   const auto runtime = runtime_of_all_transports();
@@ -197,11 +197,9 @@ TEST(Send, RefusesAMemoryThatTheWireCannotDescribe) {
   twice.regions[1].name = twice.regions[0].name;
   Layout nameless = layout_of({4096});
   nameless.regions[0].name.clear();
-  Layout odd_pages = layout_of({4096});
-  odd_pages.regions[0].page_size = 5000;
   Layout too_many;
   for (int i = 0; i < 1025; ++i) too_many.regions.push_back({.name = std::to_string(i)});
-  for (const Layout& layout : {twice, nameless, odd_pages, too_many}) {
+  for (const Layout& layout : {twice, nameless, too_many}) {
     MemorySource from(layout);
     MemoryDestination to;
     const Ended ended = migrate(*runtime, from, to, "tcp://127.0.0.1:0", with_channels(1));
