@@ -2,9 +2,9 @@
 #include <cstdio>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <stop_token>
+#include <utility>
 
 #include "console/console.h"
 #include "console/process.h"
@@ -16,18 +16,17 @@ namespace ferry {
 namespace {
 
 /// Said once, and not before there is somebody at the other end: whoever cannot connect has another
-/// worry.
+/// worry. Used by one thread at a time, as an Observer is.
 class PrivacyNote {
  public:
   PrivacyNote(Console& console, const Uri& to) : console_(console), due_(to.scheme == "tcp") {}
   void say() {
-    if (due_) std::call_once(said_, [this] { console_.warning(k_not_encrypted); });
+    if (std::exchange(due_, false)) console_.warning(k_not_encrypted);
   }
 
  private:
   Console& console_;
-  const bool due_;
-  std::once_flag said_;
+  bool due_;
 };
 
 Result<Outcome> send_images(const SendCommand& command, Console& console, Log& log) {

@@ -244,18 +244,27 @@ TEST_F(ConsoleTest, LinesOfManyThreadsStayWhole) {
 /// A terminal of our own; what is written to it can be read back.
 class TerminalTest : public testing::Test {
  protected:
-  explicit TerminalTest() {
+  TerminalTest() {
     int master = -1, slave = -1;
     winsize size{.ws_row = 24, .ws_col = 60, .ws_xpixel = 0, .ws_ypixel = 0};
     EXPECT_EQ(::openpty(&master, &slave, nullptr, nullptr, &size), 0);
     master_.reset(master);
     slave_.reset(slave);
-    EXPECT_EQ(::fcntl(master, F_SETFL, O_NONBLOCK), 0);
   }
+  /// What has been shown since the last call. A terminal passes text on in its own time, so an end
+  /// mark goes the same way, and is waited for.
   std::string shown() {
-    char text[8192];
-    const ::ssize_t got = ::read(master_.get(), text, sizeof text);
-    return got > 0 ? std::string(text, static_cast<std::size_t>(got)) : "";
+    constexpr char k_mark = '\x01';
+    EXPECT_EQ(::write(slave_.get(), &k_mark, 1), 1);
+    std::string text;
+    while (!text.ends_with(k_mark)) {
+      char piece[1024];
+      const ::ssize_t got = ::read(master_.get(), piece, sizeof piece);
+      if (got <= 0) break;
+      text.append(piece, static_cast<std::size_t>(got));
+    }
+    if (!text.empty()) text.pop_back();
+    return text;
   }
   UniqueFd master_, slave_;
   Pipe out_;

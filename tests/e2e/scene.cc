@@ -122,6 +122,13 @@ std::vector<std::string> lines_of(std::string_view text) {
   return lines;
 }
 
+fs::path roomy_folder() {
+  const fs::path memory = "/dev/shm";
+  std::error_code none;
+  const fs::space_info room = fs::space(memory, none);
+  return !none && room.available >= k_gib ? memory : fs::temp_directory_path();
+}
+
 fs::path EndToEnd::random_image(std::string_view name, std::uint64_t bytes) {
   const fs::path path = source_ / name;
   write_random(path, 0, bytes);

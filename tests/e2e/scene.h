@@ -45,6 +45,10 @@ std::optional<std::uint64_t> first_difference(const std::filesystem::path& a,
 /// The lines of a text; the last one without its end, too.
 std::vector<std::string> lines_of(std::string_view text);
 
+/// Where images of some hundred megabytes find room: in memory, or where that is small (a
+/// container's often is) on the disk.
+std::filesystem::path roomy_folder();
+
 /// Two folders, an image to send, and a receiver's arguments for a free port.
 class EndToEnd : public testing::Test {
  protected:
@@ -57,8 +61,8 @@ class EndToEnd : public testing::Test {
   /// Both files, byte for byte, and their exact length.
   static void expect_same(const std::filesystem::path& a, const std::filesystem::path& b);
 
-  TempFolder source_{"/dev/shm"};
-  TempFolder output_{"/dev/shm"};
+  TempFolder source_{roomy_folder()};
+  TempFolder output_{roomy_folder()};
 };
 
 }  // namespace ferry

@@ -142,11 +142,11 @@ TEST_F(PageSenderTest, SendsAgainOnlyWhatIsAskedFor) {
 }
 
 TEST_F(PageSenderTest, GivesTheWorkToALaneThatIsFree) {
-  constexpr std::uint64_t k_items = 32;
+  constexpr std::uint64_t k_items = 8;
   constexpr std::uint64_t k_item_bytes = 1024 * 1024;
   TestMemory memory(Reach::mapping, {k_items * k_item_bytes});
   paint(memory, Picture::noise, 2);
-  ReadSender sending(memory.memory(), 2, 1024);
+  ReadSender sending(memory.memory(), 2, 64 * 1024);
   ASSERT_TRUE(sending.sender().submit({0, 0, k_items * k_item_bytes}, Content::data));
   std::jthread ender([&] { EXPECT_TRUE(sending.sender().end_round()); });
   // Nobody reads lane 0, which can hold one item and no more.

@@ -173,7 +173,7 @@ TEST(HostileReceiver, CannotSuspectMemoryThatThereIsNot) {
 
 TEST(HostileReceiver, CannotRefuseAPacketThatWasNeverSent) {
   Scene scene;
-  scene.open();
+  scene.open_until_prepare();
   scene.peer.say(wire::Nak{.lane = 0, .sequence = 1000, .runs = {{0, 0, k_unit_bytes}}});
   scene.expect_failed(Errc::protocol, "NAK of packet 1000 on channel 0");
 }
@@ -258,6 +258,33 @@ TEST(HostileReceiver, IsHeardWhenItRefusesAPageChannel) {
   EXPECT_EQ(outcome.why_not->code, Errc::refused);
   EXPECT_THAT(why_not(outcome), HasSubstr("two are enough"));
   EXPECT_EQ(outcome.owner, Owner::source);
+}
+
+TEST(ReceiverThatFails, IsHeardAlthoughItTurnsPageChannelsAwayFirst) {
+  const auto runtime = runtime_of_all_transports();
+  MemorySource from(layout_of({k_units * k_unit_bytes}));
+  Door door;
+  SendOptions options;
+  options.channels = 1;
+  Call sent = sending(*runtime, from, door.uri(), options);
+  Peer control = door.accept();
+  control.hear<wire::LayoutFrame>();
+  control.say(wire::LayoutAck{});
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  Peer page = door.accept_silently();
+  wire::HelloAck ack;
+  ack.verdict = wire::HelloAck::Verdict::ended;
+  ack.session = page.hear_hello().session;
+  ack.reason = "the session is over";
+  page.say(wire::encode(ack));
+  control.hear<wire::AddChannels>();
+  control.hear<wire::Abort>();  // so that it has failed already when it hears why
+  control.say(wire::Abort{.code = Errc::system, .text = "the disk is full"});
+  control.finish();
+  const Outcome outcome = sent.outcome();
+  ASSERT_TRUE(outcome.why_not);
+  EXPECT_EQ(outcome.why_not->code, Errc::disconnected);
+  EXPECT_THAT(why_not(outcome), HasSubstr("the disk is full"));
 }
 
 struct LastWords {

@@ -10,12 +10,19 @@ breach() {
   breaches=$((breaches + 1))
 }
 
-# The files of the named folders whose names end so; folders that are not there have none.
+# The sources in the named folders; folders that are not there have none.
 sources() {
   local folder
   for folder in "$@"; do
     [ -d "$folder" ] && find "$folder" -type f \( -name '*.cc' -o -name '*.h' \)
   done | sort
+}
+
+# lines_of PATTERN FOLDER...: "path:line:text" for each line of the sources that matches.
+lines_of() {
+  local pattern=$1
+  shift
+  sources "$@" | xargs -r -d '\n' grep -HnE -- "$pattern" || true
 }
 
 # room: the rooms whose headers it may include, beside the public ones ("ferry/...").
@@ -40,48 +47,43 @@ room_of() {
 }
 
 check_includes() {
-  local file room line what other
-  while read -r file; do
+  local file line what room other
+  while IFS=: read -r file line what; do
     # The one place that names every transport.
     [ "$file" = channels/make_runtime.cc ] && continue
     room=$(room_of "$file")
     [ "$room" = include ] && room=base
-    while IFS=: read -r line what; do
-      [ -n "$line" ] || continue
-      other=${what#*\"}
-      other=${other%%\"*}
-      case $other in
-        ferry/*) continue ;;
-        */*) other=${other%%/*} ;;
-        *) continue ;;  # its neighbour in the same folder
-      esac
-      case " ${may_include[$room]:-} " in
-        *" $other "*) ;;
-        *) breach "$file:$line: $room may not include $other" ;;
-      esac
-    done < <(grep -nE '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' "$file" || true)
-  done < <(sources lib channels rdma)
+    other=${what#*\"}
+    other=${other%%\"*}
+    case $other in
+      ferry/*) continue ;;
+      */*) other=${other%%/*} ;;
+      *) continue ;;  # its neighbour in the same folder
+    esac
+    case " ${may_include[$room]:-} " in
+      *" $other "*) ;;
+      *) breach "$file:$line: $room may not include $other" ;;
+    esac
+  done < <(lines_of '^[[:space:]]*#[[:space:]]*include[[:space:]]*"' lib channels rdma)
 }
 
-# Words that only some files may say: breach_of_words PATTERN ALLOWED WHAT FOLDER... where ALLOWED is
-# an extended regular expression over paths. Comments may say anything.
+# Words that only some files may say: check_words PATTERN ALLOWED WHAT FOLDER..., where ALLOWED is a
+# regular expression over paths. Comments may say anything.
 check_words() {
-  local pattern=$1 allowed=$2 what=$3 file line
+  local pattern=$1 allowed=$2 what=$3 file line text
   shift 3
-  while read -r file; do
+  while IFS=: read -r file line text; do
     [[ $file =~ $allowed ]] && continue
-    while IFS=: read -r line _; do
-      [ -n "$line" ] && breach "$file:$line: $what"
-    done < <(sed 's,//.*,,' "$file" | grep -nE "$pattern" || true)
-  done < <(sources "$@")
+    [[ ${text%%//*} =~ $pattern ]] && breach "$file:$line: $what"
+  done < <(lines_of "$pattern" "$@")
+  return 0
 }
 
 check_lengths() {
   local file lines
-  while read -r file; do
-    lines=$(wc -l < "$file")
+  while read -r lines file; do
     [ "$lines" -le 800 ] || breach "$file:$lines: more than 800 lines"
-  done < <(sources lib channels rdma migrate-send migrate-recv)
+  done < <(sources lib channels rdma migrate-send migrate-recv | xargs -r -d '\n' wc -l | grep -v ' total$')
 }
 
 readonly k_none='^$'
