@@ -302,6 +302,11 @@ Task<void> listen_on_loopback(EventLoop& loop, Transport& transport,
 }
 
 TEST(TcpListener, GoesOnWhenThereAreDescriptorsAgain) {
+#ifdef __SANITIZE_ADDRESS__
+  // It asks the kernel through a pipe whether an object's memory can be read; with no descriptor to
+  // be had it takes every object for a stranger's.
+  GTEST_SKIP() << "the undefined-behaviour sanitizer needs descriptors of its own";
+#endif
   const auto transport = make_tcp_transport();
   auto loop = EventLoop::create().value();
   std::unique_ptr<Listener> listener;

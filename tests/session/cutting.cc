@@ -13,7 +13,6 @@ namespace ferry::test {
 namespace {
 
 constexpr std::uint16_t k_commit = 11;
-constexpr std::uint16_t k_started = 12;
 
 /// The type of a control frame; 0 for anything else.
 std::uint16_t frame_type(std::span<const iovec> message) {
@@ -34,11 +33,16 @@ class Scissors::Line final : public Channel {
   ~Line() override { scissors_.leave(*this); }
 
   Result<std::size_t> read_some(std::span<const iovec> into) override {
-    return inner_->read_some(into);
+    auto got = inner_->read_some(into);
+    // The answer to a COMMIT may be faster than the cut behind it.
+    if (scissors_.deaf()) return fail(Errc::disconnected, "read: the line is cut");
+    return got;
   }
   Result<void> write(std::span<const iovec> from, Loan loan) override {
-    scissors_.pass(from);
-    return inner_->write(from, loan);
+    scissors_.before(from);
+    FERRY_TRY(inner_->write(from, loan));
+    scissors_.after(from);
+    return {};
   }
   Result<void> flush() override { return inner_->flush(); }
   Result<void> finish() override { return inner_->finish(); }
@@ -63,27 +67,33 @@ void Scissors::leave(Line& line) {
   std::erase(lines_, &line);
 }
 
-bool Scissors::pass(std::span<const iovec> message) {
+/// Whoever writes in vain finds its channel cut.
+void Scissors::before(std::span<const iovec> message) {
   const std::scoped_lock lock(mutex_);
-  if (left_ > 0) {
-    --left_;
-    commit_passed_ |= frame_type(message) == k_commit;
-    started_passed_ |= frame_type(message) == k_started;
-    return true;
-  }
+  if (left_ == 0) return cut();
+  --left_;
+  commit_passed_ |= frame_type(message) == k_commit;
+}
+
+void Scissors::after(std::span<const iovec> message) {
+  const std::scoped_lock lock(mutex_);
+  if (left_ == 0 || (behind_commit_ && frame_type(message) == k_commit)) cut();
+}
+
+/// With the mutex held.
+void Scissors::cut() {
   cut_ = true;
   for (Line* const line : lines_) line->cancel(Errc::disconnected);
-  return false;
+}
+
+bool Scissors::deaf() const {
+  const std::scoped_lock lock(mutex_);
+  return behind_commit_ && commit_passed_;
 }
 
 bool Scissors::commit_passed() const {
   const std::scoped_lock lock(mutex_);
   return commit_passed_;
-}
-
-bool Scissors::started_passed() const {
-  const std::scoped_lock lock(mutex_);
-  return started_passed_;
 }
 
 namespace {

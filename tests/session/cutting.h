@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -17,23 +18,28 @@ namespace ferry::test {
 class Scissors {
  public:
   explicit Scissors(std::size_t messages) : left_(messages) {}
+  /// Cuts behind the COMMIT, however many messages that takes.
+  enum class Behind { commit };
+  explicit Scissors(Behind) : left_(SIZE_MAX), behind_commit_(true) {}
 
   std::unique_ptr<Channel> on(std::unique_ptr<Channel> channel);
-  /// Was a COMMIT, a STARTED among those that passed?
+  /// Was a COMMIT among those that passed?
   bool commit_passed() const;
-  bool started_passed() const;
 
  private:
   class Line;
-  /// May one more message pass? Cuts everything where not.
-  bool pass(std::span<const iovec> message);
+  void before(std::span<const iovec> message);
+  void after(std::span<const iovec> message);
+  void cut();
+  /// Has the COMMIT gone, behind which nothing is to be heard?
+  bool deaf() const;
   void leave(Line& line);
 
   mutable std::mutex mutex_;  // guards the rest
   std::size_t left_;
+  const bool behind_commit_ = false;
   bool cut_ = false;
   bool commit_passed_ = false;
-  bool started_passed_ = false;
   std::vector<Line*> lines_;
 };
 
