@@ -49,7 +49,8 @@ run_tests() {
   local summary=$scratch/$preset
   : > "$summary"
   $wrapper ctest --preset "$preset" -j "$(nproc)" |
-    sed -u -e '/% tests passed,/,$ {' -e "w $summary" -e 'd' -e '}' || failed=1
+    sed -u -e '/% tests passed,/,$ {' -e "w $summary" -e 'd' -e '}' \
+      -e '/^ *Start  *[0-9]*: /d' -e 's/ \(# GetParam.*\)\{0,1\} \.\.\.\.*/ ../' || failed=1
   if [ "$failed" -ne 0 ]; then
     cat "$summary"
     return 1

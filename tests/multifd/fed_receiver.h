@@ -17,7 +17,7 @@
 
 namespace ferry::test {
 
-/// Has roomy lines to the receiver: what the test writes never waits for it.
+/// Has roomy lines to the receiver: what a test writes to a lane that has failed does not wait.
 class FedReceiver {
  public:
   explicit FedReceiver(const GuestMemory& memory, unsigned lanes = 1)
@@ -63,7 +63,7 @@ class FedReceiver {
   PageReceiver& receiver() { return receiver_; }
 
  private:
-  static constexpr std::size_t k_room = 4 * 1024 * 1024;
+  static constexpr std::size_t k_room = 256 * 1024;
 
   Liveness liveness_;
   BoundedQueue<Error> failures_{wire::k_max_channels};

@@ -10,8 +10,11 @@
 namespace ferry::test {
 namespace {
 
-// Regions with a partial tail, without one, smaller than a unit, and empty.
-const std::vector<std::uint64_t> k_lengths = {3 * 1024 * 1024 + 123, 40 * k_unit_bytes, 1, 0};
+// Regions with a partial tail, without one, smaller than a unit, and empty. The first is more than
+// one item of work.
+constexpr std::uint64_t k_whole_units = 512;
+const std::vector<std::uint64_t> k_lengths = {k_whole_units * k_unit_bytes + 123, 40 * k_unit_bytes,
+                                              1, 0};
 
 struct Route {
   Reach from;
@@ -112,12 +115,12 @@ TEST_P(PageTransferTest, BringsSinglePagesOfALaterRoundAndLeavesTheOthers) {
   ASSERT_TRUE(transfer.round(all_of(source)));
 
   std::vector<PageRun> dirty;
-  for (std::uint64_t unit = 3; unit < 700; unit += 7) {
+  for (std::uint64_t unit = 3; unit < k_whole_units; unit += 7) {
     source.write(0, unit * k_unit_bytes, noise_bytes(k_unit_bytes, static_cast<unsigned>(unit)));
     dirty.push_back(units(unit, 1));
   }
-  source.write(0, 3 * 1024 * 1024, noise_bytes(123, 9));
-  dirty.push_back({0, 3 * 1024 * 1024, 123});
+  source.write(0, k_whole_units * k_unit_bytes, noise_bytes(123, 9));
+  dirty.push_back({0, k_whole_units * k_unit_bytes, 123});
   ASSERT_TRUE(transfer.round(dirty));
   expect_identical(transfer, source, destination);
 }
@@ -125,10 +128,10 @@ TEST_P(PageTransferTest, BringsSinglePagesOfALaterRoundAndLeavesTheOthers) {
 TEST_P(PageTransferTest, AnnouncesHolesWithoutReadingThem) {
   TestMemory source(route().from, k_lengths);
   TestMemory destination(route().to, k_lengths);
-  const std::uint64_t hole = 512 * k_unit_bytes;
+  const std::uint64_t hole = 300 * k_unit_bytes;
   source.write(0, hole, noise_bytes(k_lengths[0] - hole, 6));
   Transfer transfer(source.memory(), destination.memory(), options());
-  std::vector<PageWork> work = {{units(0, 512), Content::zeros},
+  std::vector<PageWork> work = {{units(0, 300), Content::zeros},
                                 {{0, hole, k_lengths[0] - hole}, Content::data},
                                 {units(0, 40, 1), Content::zeros},
                                 {{2, 0, 1}, Content::zeros}};
