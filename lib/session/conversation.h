@@ -101,7 +101,7 @@ class Conversation {
 
   std::mutex mutex_;  // guards the next three
   wire::Heartbeat peer_;
-  bool sealed_ = false;  // past the point of no return
+  bool sealed_ = false;          // past the point of no return
   bool peer_explained_ = false;  // the failure is the peer's: it knows
 
   std::atomic<bool> over_ =
