@@ -1,7 +1,6 @@
 #include "multifd/packet_builder.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "memory/page_runs.h"
 #include "memory/region_io.h"
@@ -10,15 +9,15 @@
 namespace ferry {
 namespace {
 
-// Small enough to stay in a core's second-level cache between copy, checksum and socket; on
-// loopback pieces of 64 to 256 KiB are twice as fast as pieces of 4 MiB.
-constexpr std::size_t k_staging_bytes = 256 * 1024;
+// Small enough to stay in a core's second-level cache between checksum and socket; on loopback
+// pieces of 64 to 256 KiB are twice as fast as pieces of 4 MiB.
+constexpr std::size_t k_packet_bytes = 256 * 1024;
 // What one add() looks at: it may fall into as many runs as it has units.
 constexpr std::size_t k_piece_bytes = 64 * 1024;
 constexpr std::size_t k_piece_runs = k_piece_bytes / k_unit_bytes;
 
-static_assert(k_staging_bytes <= wire::k_max_payload_bytes);
-static_assert(k_staging_bytes / k_unit_bytes <= wire::k_max_runs);
+static_assert(k_packet_bytes <= wire::k_max_payload_bytes);
+static_assert(k_packet_bytes / k_unit_bytes <= wire::k_max_runs);
 
 bool follows(const PageRun& before, const PageRun& after) noexcept {
   return before.region == after.region && before.offset + before.length == after.offset;
@@ -26,9 +25,9 @@ bool follows(const PageRun& before, const PageRun& after) noexcept {
 
 }  // namespace
 
-PacketBuilder::PacketBuilder() : staging_(k_staging_bytes) {
+PacketBuilder::PacketBuilder() : staging_(k_packet_bytes) {
   header_.runs.reserve(wire::k_max_runs);
-  header_.checksums.reserve(k_staging_bytes / k_unit_bytes);
+  header_.checksums.reserve(k_packet_bytes / k_unit_bytes);
 }
 
 bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
@@ -36,12 +35,15 @@ bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
 }
 
 Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {
-  const std::size_t free_bytes = staging_.size() - staged_;
+  const std::size_t free_bytes =
+      k_packet_bytes - std::max<std::size_t>(staged_, header_.payload_bytes);
   if (free_bytes < k_piece_bytes || !room_for_runs(k_piece_runs)) return std::uint64_t{0};
 
   PageRun piece = run;
   piece.length = std::min<std::uint64_t>(run.length, k_piece_bytes);
-  const std::span<std::byte> staging = std::span(staging_).subspan(staged_, piece.length);
+  const bool mapped = region.host != nullptr;
+  const std::span<std::byte> staging =
+      mapped ? std::span<std::byte>{} : std::span(staging_).subspan(staged_, piece.length);
   const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
 
   for (const Stretch& stretch : split_zeros(piece, bytes)) {
@@ -50,9 +52,12 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
       continue;
     }
     const std::uint64_t at = stretch.run.offset - piece.offset;
-    const std::span<std::byte> copy = staging.subspan(at, stretch.run.length);
-    if (bytes.data() != staging.data()) std::memcpy(copy.data(), bytes.data() + at, copy.size());
-    append_data(stretch.run, copy);
+    append_data(stretch.run, bytes.subspan(at, stretch.run.length));
+    if (mapped) {
+      in_place_ = true;
+    } else {
+      staged_ = static_cast<std::size_t>(staging.data() - staging_.data()) + at + stretch.run.length;
+    }
   }
   return piece.length;
 }
@@ -75,30 +80,30 @@ void PacketBuilder::append_zeros(const PageRun& run) {
   header_.runs.push_back({.run = run, .kind = wire::RunKind::zero});
 }
 
-void PacketBuilder::append_data(const PageRun& run, std::span<std::byte> staged) {
-  const auto bytes = static_cast<std::uint32_t>(staged.size());
-  for (std::size_t at = 0; at < staged.size(); at += k_unit_bytes) {
+void PacketBuilder::append_data(const PageRun& run, std::span<const std::byte> bytes) {
+  for (std::size_t at = 0; at < bytes.size(); at += k_unit_bytes) {
     header_.checksums.push_back(
-        wire::unit_checksum(staged.subspan(at, std::min<std::size_t>(k_unit_bytes, bytes - at))));
+        wire::unit_checksum(bytes.subspan(at, std::min(k_unit_bytes, bytes.size() - at))));
   }
-  header_.payload_bytes += bytes;
-  header_.raw_bytes += bytes;
-  staged_ = static_cast<std::size_t>(staged.data() - staging_.data()) + bytes;
+  const auto length = static_cast<std::uint32_t>(bytes.size());
+  header_.payload_bytes += length;
+  header_.raw_bytes += length;
 
-  if (!header_.runs.empty()) {
+  // Only read through: an iovec knows no const.
+  auto* const begin = const_cast<std::byte*>(bytes.data());
+  if (!header_.runs.empty() && !payload_.empty()) {
     wire::WireRun& last = header_.runs.back();
-    const bool adjacent = !payload_.empty() && static_cast<std::byte*>(payload_.back().iov_base) +
-                                                       payload_.back().iov_len ==
-                                                   staged.data();
+    iovec& piece = payload_.back();
+    const bool adjacent = static_cast<std::byte*>(piece.iov_base) + piece.iov_len == begin;
     if (last.kind == wire::RunKind::raw && follows(last.run, run) && adjacent) {
-      last.run.length += bytes;
-      last.payload_bytes += bytes;
-      payload_.back().iov_len += bytes;
+      last.run.length += length;
+      last.payload_bytes += length;
+      piece.iov_len += length;
       return;
     }
   }
-  header_.runs.push_back({.run = run, .kind = wire::RunKind::raw, .payload_bytes = bytes});
-  payload_.push_back({staged.data(), staged.size()});
+  header_.runs.push_back({.run = run, .kind = wire::RunKind::raw, .payload_bytes = length});
+  payload_.push_back({begin, length});
 }
 
 void PacketBuilder::clear() noexcept {
@@ -108,6 +113,7 @@ void PacketBuilder::clear() noexcept {
   header_.raw_bytes = 0;
   payload_.clear();
   staged_ = 0;
+  in_place_ = false;
   zero_bytes_ = 0;
 }
 

@@ -14,10 +14,10 @@
 
 namespace ferry {
 
-/// Collects one packet: reads pages into a staging buffer of its own, tells zeros from data, and
-/// checksums the copy, so that what is sent is what was checksummed even if the guest goes on
-/// writing (STABLE). Copy and checksum cost one pass over memory: the copy is in the cache when the
-/// socket reads it. One lane's thread uses it.
+/// Collects one packet: tells zeros from data, and checksums what is to be sent. Mapped memory is
+/// sent from where it lies: a checksum costs one pass over it, and it is in the cache when the
+/// socket reads it, whereas a copy costs as much as the socket's own. Memory behind a descriptor is
+/// read into a staging buffer. One lane's thread uses it.
 class PacketBuilder {
  public:
   PacketBuilder();
@@ -36,18 +36,22 @@ class PacketBuilder {
   wire::PacketHeader& header() noexcept { return header_; }
   std::span<const iovec> payload() const noexcept { return payload_; }
   std::uint64_t zero_bytes() const noexcept { return zero_bytes_; }
+  /// Is any of the payload guest memory itself? A guest that runs may write to it after it was
+  /// checksummed and before it is sent.
+  bool in_place() const noexcept { return in_place_; }
 
   void clear() noexcept;
 
  private:
   bool room_for_runs(std::size_t more) const noexcept;
   void append_zeros(const PageRun& run);
-  void append_data(const PageRun& run, std::span<std::byte> staged);
+  void append_data(const PageRun& run, std::span<const std::byte> bytes);
 
   wire::PacketHeader header_;
   std::vector<iovec> payload_;
   std::vector<std::byte> staging_;
   std::size_t staged_ = 0;  // bytes of staging_ that the payload uses
+  bool in_place_ = false;
   std::uint64_t zero_bytes_ = 0;
 };
 

@@ -27,9 +27,9 @@ Result<void> PageSender::add_lane(Link& link) {
   return lanes_.back()->start();
 }
 
-void PageSender::begin_round(std::uint32_t round) {
+void PageSender::begin_round(std::uint32_t round, Motion motion) {
   const std::scoped_lock lock(mutex_);
-  for (const auto& lane : lanes_) lane->begin_round(round);
+  for (const auto& lane : lanes_) lane->begin_round(round, motion);
 }
 
 bool PageSender::submit(PageRun run, Content content) {

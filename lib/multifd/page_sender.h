@@ -23,7 +23,7 @@ class PageSender {
   /// Starts a lane on a link that outlives this. Lanes are numbered in the order of adding.
   Result<void> add_lane(Link& link);
 
-  void begin_round(std::uint32_t round);
+  void begin_round(std::uint32_t round, Motion motion);
   /// Blocks while the lanes have enough to do. False after close().
   bool submit(PageRun run, Content content);
   /// Blocks until the lanes took all that was submitted, and makes each of them end the round.

@@ -43,21 +43,29 @@ void SendLane::end_round() {
   work_.poke();
 }
 
-void SendLane::begin_round(std::uint32_t round) {
+void SendLane::begin_round(std::uint32_t round, Motion motion) {
   const std::scoped_lock lock(mutex_);
   round_ = round;
+  motion_ = motion;
   next_nak_ = transcript_.packets;
   attempts_.clear();
 }
 
 Result<void> SendLane::resend(const wire::Nak& nak) {
-  for (const PageRun& run : nak.runs) FERRY_TRY(memory_.check(run));
+  bool in_place = false;
+  for (const PageRun& run : nak.runs) {
+    in_place |= FERRY_TRY(memory_.check(run))->host != nullptr;
+  }
   const std::uint64_t units = units_of(nak.runs);
   {
     const std::scoped_lock lock(mutex_);
     if (nak.sequence < next_nak_ || nak.sequence >= transcript_.packets || nak.runs.empty()) {
       return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it is not to be "
                                               "refused (any more)",
+                                              nak.sequence, index_));
+    }
+    if (in_place && motion_ == Motion::running) {
+      return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it was LIVE",
                                               nak.sequence, index_));
     }
     const auto before = attempts_.find(nak.sequence);
@@ -97,11 +105,11 @@ Result<void> SendLane::serve() {
     }
     auto work = work_.try_pop();
     if (!work) {
-      FERRY_TRY(send_packet(wire::k_stable, 0));  // nothing to wait with it for
+      FERRY_TRY(send_packet(0, 0));  // nothing to wait with it for
       work = wait_for_work();
     }
     if (work) {
-      FERRY_TRY(add(*work, wire::k_stable, 0));
+      FERRY_TRY(add(*work, 0, 0));
     } else if (work_.closed()) {
       return {};
     }
@@ -130,13 +138,13 @@ std::optional<PageWork> SendLane::wait_for_work() {
 }
 
 Result<void> SendLane::obey(const Order& order) {
-  FERRY_TRY(send_packet(wire::k_stable, 0));
+  FERRY_TRY(send_packet(0, 0));
   if (order.runs.empty()) return send_packet(wire::k_end_round, 0);
   for (const PageRun& run : order.runs) {
-    FERRY_TRY(add({.run = run}, wire::k_stable | wire::k_resend, order.attempt));
+    FERRY_TRY(add({.run = run}, wire::k_resend, order.attempt));
     counters_.resent_units.fetch_add(units_in(run.length), std::memory_order_relaxed);
   }
-  return send_packet(wire::k_stable | wire::k_resend, order.attempt);
+  return send_packet(wire::k_resend, order.attempt);
 }
 
 Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned attempt) {
@@ -159,11 +167,15 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
 Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
   if (packet_.empty() && (flags & wire::k_end_round) == 0) return {};
   wire::PacketHeader& header = packet_.header();
-  header.flags = flags;
 
   wire::EncodedHeader encoded;
   {
     const std::scoped_lock lock(mutex_);
+    header.flags = flags;
+    if (!packet_.empty()) {
+      const bool live = packet_.in_place() && motion_ == Motion::running;
+      header.flags |= live ? wire::k_live : wire::k_stable;
+    }
     header.round = round_;
     header.sequence = transcript_.packets;
     encoded = wire::encode(header);

@@ -19,6 +19,9 @@ namespace ferry {
 /// What is known of a run before it is read.
 enum class Content { data, zeros };
 
+/// Does the guest write to its memory while that is sent?
+enum class Motion { still, running };
+
 struct PageWork {
   PageRun run;
   Content content = Content::data;
@@ -47,8 +50,9 @@ class SendLane {
   Result<void> start();
 
   /// Thread-safe. What follows belongs to this round. The one before was acknowledged: nothing of
-  /// it will be refused any more.
-  void begin_round(std::uint32_t round);
+  /// it will be refused any more. What is sent from the memory of a running guest is LIVE: the
+  /// receiver suspects what changed on the way, instead of refusing it.
+  void begin_round(std::uint32_t round, Motion motion);
 
   /// Thread-safe. Ends the round on this lane; the queue was drained before.
   void end_round();
@@ -86,6 +90,7 @@ class SendLane {
 
   mutable std::mutex mutex_;  // guards the rest, which other threads touch too
   std::uint32_t round_ = 0;
+  Motion motion_ = Motion::still;
   std::deque<Order> orders_;
   wire::LaneTranscript transcript_;
   std::uint64_t next_nak_ = 0;                  // the lowest sequence that may still be refused

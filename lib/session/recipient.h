@@ -23,7 +23,7 @@ class Recipient {
   virtual Result<void> layout(const Layout& layout) = 0;
 
   /// Within a round no page comes twice. submit() blocks while the lanes have enough to do.
-  virtual Result<void> begin_round(std::uint32_t round) = 0;
+  virtual Result<void> begin_round(std::uint32_t round, Motion motion) = 0;
   virtual Result<void> submit(const PageRun& run, Content content) = 0;
   /// Blocks until everything of the round has arrived and is verified. Adds to `again` what changed
   /// on the way and belongs to the next round.

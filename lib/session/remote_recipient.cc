@@ -83,8 +83,8 @@ Result<void> RemoteRecipient::open_lanes() {
   return {};
 }
 
-Result<void> RemoteRecipient::begin_round(std::uint32_t round) {
-  sender_.begin_round(round);
+Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
+  sender_.begin_round(round, motion);
   return {};
 }
 

@@ -27,7 +27,7 @@ class RemoteRecipient final : public Recipient {
   Result<void> adopt(std::unique_ptr<Channel> solo);
 
   Result<void> layout(const Layout& layout) override;
-  Result<void> begin_round(std::uint32_t round) override;
+  Result<void> begin_round(std::uint32_t round, Motion motion) override;
   Result<void> submit(const PageRun& run, Content content) override;
   Result<void> end_round(std::uint32_t round, DirtyBitmap& again) override;
   Result<void> prepare(std::vector<wire::Digest> digests) override;

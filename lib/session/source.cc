@@ -111,7 +111,7 @@ Result<void> Source::harvest() {
 }
 
 Result<void> Source::send_everything() {
-  FERRY_TRY(recipient_.begin_round(round_));
+  FERRY_TRY(begin_round());
   for (const MemoryRegion& region : guest_.memory().regions()) {
     ExtentWalker extents(region);
     while (const auto extent = FERRY_TRY(extents.next())) {
@@ -124,7 +124,7 @@ Result<void> Source::send_everything() {
 Result<void> Source::send_dirty() {
   // A copy, since what changes on the way is added to dirty_ while this round goes on.
   const DirtyBitmap owed = std::exchange(dirty_, DirtyBitmap(guest_.memory().layout()));
-  FERRY_TRY(recipient_.begin_round(round_));
+  FERRY_TRY(begin_round());
   for (const MemoryRegion& region : guest_.memory().regions()) {
     std::uint64_t from = 0;
     while (const auto run = owed.next_run(region.id, from)) {
@@ -133,6 +133,11 @@ Result<void> Source::send_dirty() {
     }
   }
   return end_round();
+}
+
+Result<void> Source::begin_round() {
+  const bool runs = state_ == SourceState::precopy;
+  return recipient_.begin_round(round_, runs ? Motion::running : Motion::still);
 }
 
 Result<void> Source::end_round() {

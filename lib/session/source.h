@@ -36,6 +36,7 @@ class Source {
   Result<void> send_everything();
   Result<void> send_dirty();
   Result<void> harvest();
+  Result<void> begin_round();
   Result<void> end_round();
   Result<std::vector<wire::Digest>> digests() const;
   void enter(SourceEvent event);

@@ -97,6 +97,24 @@ TEST_P(DamageTest, AnEndOfRoundThatIsDamagedIsAnIntegrityErrorToo) {
   EXPECT_EQ(code_of(done), Errc::integrity);
 }
 
+TEST(Damage, OfMemoryThatMayBeChangingIsASuspectThatComesAgain) {
+  TestMemory source(Reach::mapping, {k_bytes});
+  TestMemory destination(Reach::mapping, {k_bytes});
+  paint(source, Picture::noise, 3);
+  Transfer transfer(source.memory(), destination.memory(),
+                    {.motion = Motion::running, .flips = {in_unit(5)}});
+  const auto suspects = transfer.round(source.runs());
+  ASSERT_TRUE(suspects) << text_of(suspects);
+  EXPECT_EQ(*suspects, std::vector{units(5, 1)});
+  EXPECT_FALSE(transfer.receiver().complete());
+  const auto none = transfer.round(*suspects);
+  ASSERT_TRUE(none) << text_of(none);
+  EXPECT_TRUE(none->empty());
+  EXPECT_TRUE(transfer.receiver().complete());
+  EXPECT_TRUE(destination.content() == source.content());
+  EXPECT_EQ(transfer.sender().totals().resent_units, 0u);
+}
+
 TEST(Damage, IsRepairedOnEachOfManyLanes) {
   // A lane's first packet is a whole one, whichever pages it takes: its payload is hit.
   constexpr std::uint64_t k_big = 8 * 1024 * 1024;

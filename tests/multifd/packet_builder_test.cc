@@ -219,15 +219,33 @@ TEST(PacketBuilder, HasRoomForAsManyZeroRunsAsAPacketMayHave) {
   expect_sound(packet);
 }
 
-TEST(PacketBuilder, SendsTheCopyThatItChecksummed) {
-  TestMemory memory(Reach::mapping, {k_unit_bytes});
+TEST(PacketBuilder, SendsWhatItReadFromADescriptorAndChecksummed) {
+  TestMemory memory(Reach::descriptor, {k_unit_bytes});
   const Bytes before = noise_bytes(k_unit_bytes, 9);
   memory.write(0, 0, before);
   PacketBuilder packet;
   ASSERT_EQ(packet.add(memory.memory().regions()[0], units(0, 1)), k_unit_bytes);
+  EXPECT_FALSE(packet.in_place());
   memory.write(0, 0, noise_bytes(k_unit_bytes, 10));
   EXPECT_EQ(payload_of(packet), before);
   expect_sound(packet);
+}
+
+TEST(PacketBuilder, SendsMappedMemoryFromWhereItLies) {
+  TestMemory memory(Reach::mapping, {4 * k_unit_bytes});
+  const std::byte* const host = memory.memory().regions()[0].host;
+  PacketBuilder packet;
+  ASSERT_EQ(packet.add(memory.memory().regions()[0], units(0, 1)), k_unit_bytes);
+  EXPECT_FALSE(packet.in_place()) << "zeros are told, not sent";
+  memory.write(0, k_unit_bytes, noise_bytes(3 * k_unit_bytes, 9));
+  ASSERT_EQ(packet.add(memory.memory().regions()[0], units(1, 2)), 2 * k_unit_bytes);
+  ASSERT_EQ(packet.add(memory.memory().regions()[0], units(3, 1)), k_unit_bytes);
+  EXPECT_TRUE(packet.in_place());
+  ASSERT_EQ(packet.payload().size(), 1u) << "neighbours are one piece";
+  EXPECT_EQ(packet.payload()[0].iov_base, host + k_unit_bytes);
+  EXPECT_EQ(packet.payload()[0].iov_len, 3 * k_unit_bytes);
+  packet.clear();
+  EXPECT_FALSE(packet.in_place());
 }
 
 TEST(PacketBuilder, SaysThatAFileBecameShorter) {

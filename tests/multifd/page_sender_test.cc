@@ -96,7 +96,7 @@ class PageSenderTest : public ::testing::Test {
 TEST_F(PageSenderTest, EndsEachRoundOnEveryLane) {
   ReadSender sending(memory_.memory(), 3);
   for (std::uint32_t round = 0; round < 3; ++round) {
-    sending.sender().begin_round(round);
+    sending.sender().begin_round(round, Motion::still);
     ASSERT_TRUE(sending.sender().end_round());
     for (unsigned lane = 0; lane < 3; ++lane) {
       const Packet end = sending.read(lane);
@@ -156,7 +156,41 @@ TEST_F(PageSenderTest, GivesTheWorkToALaneThatIsFree) {
   EXPECT_LE(of_lane_0, k_item_bytes);
 }
 
+TEST_F(PageSenderTest, SaysLiveOfTheMemoryOfARunningGuest) {
+  ReadSender sending(memory_.memory());
+  sending.sender().begin_round(0, Motion::running);
+  ASSERT_TRUE(sending.sender().submit(units(0, 1), Content::data));
+  EXPECT_EQ(sending.read().header.flags, wire::k_live);
+  ASSERT_TRUE(sending.sender().submit(units(1, 1), Content::zeros));
+  EXPECT_EQ(sending.read().header.flags, wire::k_stable) << "nothing of it can change on the way";
+  ASSERT_TRUE(sending.sender().end_round());
+  EXPECT_EQ(sending.read().header.flags, wire::k_end_round);
+
+  sending.sender().begin_round(1, Motion::still);
+  ASSERT_TRUE(sending.sender().submit(units(0, 1), Content::data));
+  EXPECT_EQ(sending.read().header.flags, wire::k_stable);
+}
+
+TEST(PageSender, SaysStableOfWhatItReadsFromADescriptor) {
+  TestMemory memory(Reach::descriptor, {k_unit_bytes});
+  paint(memory, Picture::noise, 1);
+  ReadSender sending(memory.memory());
+  sending.sender().begin_round(0, Motion::running);
+  ASSERT_TRUE(sending.sender().submit(units(0, 1), Content::data));
+  EXPECT_EQ(sending.read().header.flags, wire::k_stable);
+  EXPECT_TRUE(sending.sender().resend({.sequence = 0, .runs = {units(0, 1)}}));
+}
+
 // What a receiver may not ask for.
+
+TEST_F(PageSenderTest, RefusesANakForWhatWasLive) {
+  ReadSender sending(memory_.memory());
+  sending.sender().begin_round(0, Motion::running);
+  sending.send_a_page();
+  const auto refused = sending.sender().resend({.sequence = 0, .runs = {units(0, 1)}});
+  EXPECT_EQ(code_of(refused), Errc::protocol);
+  EXPECT_EQ(text_of(refused), "NAK of packet 0 on channel 0: it was LIVE");
+}
 
 TEST_F(PageSenderTest, RefusesANakForALaneThatThereIsNot) {
   ReadSender sending(memory_.memory());
@@ -193,7 +227,7 @@ TEST_F(PageSenderTest, RefusesANakOfARoundThatWasAcknowledged) {
   sending.send_a_page();
   ASSERT_TRUE(sending.sender().end_round());
   EXPECT_TRUE(sending.read().has(wire::k_end_round));
-  sending.sender().begin_round(1);
+  sending.sender().begin_round(1, Motion::still);
   EXPECT_EQ(code_of(sending.sender().resend({.sequence = 0, .runs = {units(0, 1)}})),
             Errc::protocol);
 }

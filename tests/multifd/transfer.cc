@@ -15,7 +15,8 @@ std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> make_line(Transfer
   return make_socket_pair().value();
 }
 
-Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options& options) {
+Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options& options)
+    : motion_(options.motion) {
   const auto on_failure = [this](Error error) { fail(std::move(error)); };
   connect(options);
   sender_ = std::make_unique<PageSender>(from, on_failure);
@@ -48,7 +49,7 @@ void Transfer::connect(const Options& options) {
 }
 
 Result<std::vector<PageRun>> Transfer::round(const std::vector<PageWork>& work) {
-  sender_->begin_round(round_);
+  sender_->begin_round(round_, motion_);
   for (const PageWork& item : work) {
     if (!sender_->submit(item.run, item.content)) return std::unexpected(*first_.get());
   }

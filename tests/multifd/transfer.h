@@ -22,6 +22,7 @@ class Transfer {
   struct Options {
     unsigned lanes = 1;
     Line line = Line::buffer;
+    Motion motion = Motion::still;
     std::vector<std::uint64_t> flips{};  ///< bytes of every lane that are damaged on the way
   };
 
@@ -52,6 +53,7 @@ class Transfer {
   std::vector<std::unique_ptr<Link>> ends_;   // the destination's, until they are handed over
   std::unique_ptr<PageSender> sender_;
   std::unique_ptr<PageReceiver> receiver_;
+  const Motion motion_;
   std::uint32_t round_ = 0;
   std::thread control_reader_;
 };

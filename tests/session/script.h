@@ -36,8 +36,9 @@ class ScriptedRecipient final : public Recipient {
   explicit ScriptedRecipient(Script& script) : script_(script) {}
 
   Result<void> layout(const Layout&) override { return script_.call("layout"); }
-  Result<void> begin_round(std::uint32_t round) override {
-    return script_.call(fmt::format("begin round {}", round));
+  Result<void> begin_round(std::uint32_t round, Motion motion) override {
+    return script_.call(
+        fmt::format("begin round {}{}", round, motion == Motion::still ? ", still" : ""));
   }
   Result<void> submit(const PageRun& run, Content) override {
     return script_.call(fmt::format("submit {}:{}+{}", run.region, run.offset, run.length));
