@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/checksum.h"
-#include "memory/page_runs.h"
+#include "memory/extent_walker.h"
 #include "memory/zero_page.h"
 
 namespace ferry {

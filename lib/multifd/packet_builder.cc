@@ -2,16 +2,17 @@
 
 #include <algorithm>
 
-#include "memory/page_runs.h"
 #include "memory/region_io.h"
+#include "memory/zero_page.h"
 #include "wire/limits.h"
 
 namespace ferry {
 namespace {
 
-// Small enough to stay in a core's second-level cache between checksum and socket; on loopback
-// pieces of 64 to 256 KiB are twice as fast as pieces of 4 MiB.
-constexpr std::size_t k_packet_bytes = 256 * 1024;
+// Large, so that sender and receiver seldom wait for each other: on loopback packets of 1 MiB cost
+// a fifth less CPU than packets of 256 KiB. No larger than a core's second-level cache, where the
+// socket finds what was checksummed.
+constexpr std::size_t k_packet_bytes = 1024 * 1024;
 // What one add() looks at: it may fall into as many runs as it has units.
 constexpr std::size_t k_piece_bytes = 64 * 1024;
 constexpr std::size_t k_piece_runs = k_piece_bytes / k_unit_bytes;
@@ -34,11 +35,13 @@ bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
   return more <= wire::k_max_runs - header_.runs.size();
 }
 
-Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {
-  const std::size_t free_bytes =
-      k_packet_bytes - std::max<std::size_t>(staged_, header_.payload_bytes);
-  if (free_bytes < k_piece_bytes || !room_for_runs(k_piece_runs)) return std::uint64_t{0};
+bool PacketBuilder::full() const noexcept {
+  const std::size_t used = std::max<std::size_t>(staged_, header_.payload_bytes);
+  return k_packet_bytes - used < k_piece_bytes || !room_for_runs(k_piece_runs);
+}
 
+Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {
+  if (full()) return std::uint64_t{0};
   PageRun piece = run;
   piece.length = std::min<std::uint64_t>(run.length, k_piece_bytes);
   const bool mapped = region.host != nullptr;
@@ -46,17 +49,21 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
       mapped ? std::span<std::byte>{} : std::span(staging_).subspan(staged_, piece.length);
   const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
 
-  for (const Stretch& stretch : split_zeros(piece, bytes)) {
-    if (stretch.zero) {
-      append_zeros(stretch.run);
+  // Unit by unit, so that memory is read once: what the scan has seen is in the cache when it is
+  // checksummed.
+  for (std::uint64_t at = 0; at < piece.length; at += k_unit_bytes) {
+    const std::uint64_t length = std::min(k_unit_bytes, piece.length - at);
+    const PageRun unit{piece.region, piece.offset + at, length};
+    const auto content = bytes.subspan(at, length);
+    if (is_zero(content)) {
+      append_zeros(unit);
       continue;
     }
-    const std::uint64_t at = stretch.run.offset - piece.offset;
-    append_data(stretch.run, bytes.subspan(at, stretch.run.length));
+    append_unit(unit, content);
     if (mapped) {
       in_place_ = true;
     } else {
-      staged_ = static_cast<std::size_t>(staging.data() - staging_.data()) + at + stretch.run.length;
+      staged_ = static_cast<std::size_t>(content.data() + length - staging_.data());
     }
   }
   return piece.length;
@@ -80,11 +87,8 @@ void PacketBuilder::append_zeros(const PageRun& run) {
   header_.runs.push_back({.run = run, .kind = wire::RunKind::zero});
 }
 
-void PacketBuilder::append_data(const PageRun& run, std::span<const std::byte> bytes) {
-  for (std::size_t at = 0; at < bytes.size(); at += k_unit_bytes) {
-    header_.checksums.push_back(
-        wire::unit_checksum(bytes.subspan(at, std::min(k_unit_bytes, bytes.size() - at))));
-  }
+void PacketBuilder::append_unit(const PageRun& unit, std::span<const std::byte> bytes) {
+  header_.checksums.push_back(wire::unit_checksum(bytes));
   const auto length = static_cast<std::uint32_t>(bytes.size());
   header_.payload_bytes += length;
   header_.raw_bytes += length;
@@ -95,14 +99,14 @@ void PacketBuilder::append_data(const PageRun& run, std::span<const std::byte> b
     wire::WireRun& last = header_.runs.back();
     iovec& piece = payload_.back();
     const bool adjacent = static_cast<std::byte*>(piece.iov_base) + piece.iov_len == begin;
-    if (last.kind == wire::RunKind::raw && follows(last.run, run) && adjacent) {
+    if (last.kind == wire::RunKind::raw && follows(last.run, unit) && adjacent) {
       last.run.length += length;
       last.payload_bytes += length;
       piece.iov_len += length;
       return;
     }
   }
-  header_.runs.push_back({.run = run, .kind = wire::RunKind::raw, .payload_bytes = length});
+  header_.runs.push_back({.run = unit, .kind = wire::RunKind::raw, .payload_bytes = length});
   payload_.push_back({begin, length});
 }
 

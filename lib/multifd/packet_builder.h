@@ -23,9 +23,11 @@ class PacketBuilder {
   PacketBuilder();
 
   bool empty() const noexcept { return header_.runs.empty(); }
+  /// Nothing more fits in: send it.
+  bool full() const noexcept;
 
   /// Takes from the front of `run`, which lies in `region`, as much as fits; returns how many bytes
-  /// it took. 0: the packet is full, send it first.
+  /// it took. 0: the packet is full().
   Result<std::uint64_t> add(const MemoryRegion& region, const PageRun& run);
 
   /// Takes all of a run that is known to read as zeros. False: the packet is full.
@@ -45,7 +47,7 @@ class PacketBuilder {
  private:
   bool room_for_runs(std::size_t more) const noexcept;
   void append_zeros(const PageRun& run);
-  void append_data(const PageRun& run, std::span<const std::byte> bytes);
+  void append_unit(const PageRun& unit, std::span<const std::byte> bytes);
 
   wire::PacketHeader header_;
   std::vector<iovec> payload_;

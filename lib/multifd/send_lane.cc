@@ -157,7 +157,7 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
   for (PageRun rest = work.run; rest.length > 0;) {
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
-    if (taken == 0) FERRY_TRY(send_packet(flags, attempt));
+    if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
     rest.offset += taken;
     rest.length -= taken;
   }

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "ferry/event_loop.h"
-#include "memory/page_runs.h"
+#include "memory/extent_walker.h"
 #include "memory/region_io.h"
 
 namespace ferry {

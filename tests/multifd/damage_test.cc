@@ -118,7 +118,7 @@ TEST(Damage, OfMemoryThatMayBeChangingIsASuspectThatComesAgain) {
 TEST(Damage, IsRepairedOnEachOfManyLanes) {
   // A lane's first packet is a whole one, whichever pages it takes: its payload is hit.
   constexpr std::uint64_t k_big = 8 * 1024 * 1024;
-  constexpr std::uint64_t k_big_header = 48 + 32 + 64 * 8;
+  constexpr std::uint64_t k_big_header = 48 + 32 + 256 * 8;
   TestMemory source(Reach::mapping, {k_big});
   TestMemory destination(Reach::mapping, {k_big});
   paint(source, Picture::noise, 2);

@@ -1,4 +1,4 @@
-#include "memory/page_runs.h"
+#include "memory/extent_walker.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ Extent hole(std::uint64_t first, std::uint64_t count) { return {units(first, cou
 
 /// A file in memory whose pages have data where `pages` has an x, and none where it has a dot.
 UniqueFd file_of(const std::string& pages) {
-  UniqueFd fd(::memfd_create("page_runs_test", MFD_CLOEXEC));
+  UniqueFd fd(::memfd_create("extent_walker_test", MFD_CLOEXEC));
   EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(pages.size() * k_unit_bytes)), 0);
   for (std::size_t page = 0; page < pages.size(); ++page) {
     if (pages[page] == '.') continue;
@@ -48,51 +48,6 @@ void expect_extents(const MemoryRegion& region, const std::vector<Extent>& expec
   const auto found = walk(region);
   ASSERT_TRUE(found) << found.error().text();
   EXPECT_EQ(*found, expected);
-}
-
-TEST(SplitZeros, OfNothingIsNothing) { EXPECT_TRUE(split_zeros({0, 0, 0}, {}).empty()); }
-
-TEST(SplitZeros, JoinsWhatIsAlike) {
-  std::vector<std::byte> memory(6 * k_unit_bytes);
-  memory[k_unit_bytes] = std::byte{1};          // unit 1, its first byte
-  memory[3 * k_unit_bytes - 1] = std::byte{1};  // unit 2, its last
-  const PageRun run{7, 10 * k_unit_bytes, memory.size()};
-  const std::vector<Stretch> expected{{{7, 10 * k_unit_bytes, k_unit_bytes}, true},
-                                      {{7, 11 * k_unit_bytes, 2 * k_unit_bytes}, false},
-                                      {{7, 13 * k_unit_bytes, 3 * k_unit_bytes}, true}};
-  EXPECT_EQ(split_zeros(run, memory), expected);
-}
-
-TEST(SplitZeros, JudgesAPartialLastUnitByItself) {
-  std::vector<std::byte> memory(k_unit_bytes + 100);
-  const PageRun run{0, 0, memory.size()};
-  EXPECT_EQ(split_zeros(run, memory), (std::vector<Stretch>{{run, true}}));
-  memory.back() = std::byte{1};
-  EXPECT_EQ(split_zeros(run, memory),
-            (std::vector<Stretch>{{units(0, 1), true}, {{0, k_unit_bytes, 100}, false}}));
-}
-
-TEST(SplitZeros, AgreesWithALookAtEveryUnit) {
-  std::mt19937 random(3);
-  for (int trial = 0; trial < 100; ++trial) {
-    std::vector<std::byte> memory(1 + random() % (20 * k_unit_bytes));
-    std::vector<bool> zero;
-    for (std::size_t at = 0; at < memory.size(); at += k_unit_bytes) {
-      zero.push_back(random() % 2 == 0);
-      const std::size_t length = std::min<std::size_t>(k_unit_bytes, memory.size() - at);
-      if (!zero.back()) memory[at + random() % length] = std::byte{1};
-    }
-    std::vector<bool> found;
-    std::uint64_t next = 0;
-    for (const Stretch& stretch : split_zeros({0, 0, memory.size()}, memory)) {
-      ASSERT_EQ(stretch.run.offset, next);
-      ASSERT_TRUE(found.empty() || found.back() != stretch.zero) << "as long as it can be";
-      found.insert(found.end(), units_in(stretch.run.length), stretch.zero);
-      next += stretch.run.length;
-    }
-    ASSERT_EQ(next, memory.size());
-    ASSERT_EQ(found, zero);
-  }
 }
 
 TEST(ExtentWalker, WithoutADescriptorAllIsData) {

@@ -1,14 +1,11 @@
-#include "memory/page_runs.h"
+#include "memory/extent_walker.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
-
-#include "memory/zero_page.h"
 
 namespace ferry {
 namespace {
@@ -18,21 +15,6 @@ constexpr std::uint64_t unit_floor(std::uint64_t offset) noexcept {
 }
 
 }  // namespace
-
-std::vector<Stretch> split_zeros(const PageRun& run, std::span<const std::byte> bytes) {
-  assert(bytes.size() == run.length && run.offset % k_unit_bytes == 0);
-  std::vector<Stretch> stretches;
-  for (std::size_t at = 0; at < bytes.size();) {
-    const auto unit = bytes.subspan(at, std::min<std::size_t>(k_unit_bytes, bytes.size() - at));
-    const bool zero = is_zero(unit);
-    if (stretches.empty() || stretches.back().zero != zero) {
-      stretches.push_back({{run.region, run.offset + at, 0}, zero});
-    }
-    stretches.back().run.length += unit.size();
-    at += unit.size();
-  }
-  return stretches;
-}
 
 ExtentWalker::ExtentWalker(const MemoryRegion& region) noexcept
     : region_(region.id), length_(region.length), fd_(region.fd), fd_offset_(region.fd_offset) {}

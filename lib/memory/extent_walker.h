@@ -1,4 +1,4 @@
-// Regions cut into runs: where there is data, and where there is nothing to send.
+// Regions cut into runs: where there is data, and where there are holes.
 #pragma once
 
 #include <cstddef>
@@ -11,17 +11,6 @@
 #include "ferry/result.h"
 
 namespace ferry {
-
-/// A stretch of memory that is all zeros, or that has something in each of its units.
-struct Stretch {
-  PageRun run;
-  bool zero = false;
-  friend bool operator==(const Stretch&, const Stretch&) = default;
-};
-
-/// The stretches of `run`, in order, each as long as it can be; together they cover the run.
-/// `bytes` is what `run` says of its region: just as long, and it begins on a unit.
-std::vector<Stretch> split_zeros(const PageRun& run, std::span<const std::byte> bytes);
 
 /// A part of a region, as its file system tells it.
 struct Extent {
