@@ -9,9 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "base/iovec_cursor.h"
+#include "base/iovec_window.h"
 #include "channels/cancel_reason.h"
-#include "channels/iovec_window.h"
 
 namespace ferry {
 namespace {

@@ -7,8 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "base/iovec_cursor.h"
-#include "channels/iovec_window.h"
+#include "base/iovec_window.h"
 
 namespace ferry {
 namespace {

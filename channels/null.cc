@@ -1,6 +1,6 @@
 #include "channels/null.h"
 
-#include "base/iovec_cursor.h"
+#include "base/iovec_window.h"
 
 namespace ferry {
 

@@ -6,7 +6,7 @@
 #include <cassert>
 #include <cerrno>
 
-#include "base/iovec_cursor.h"
+#include "base/iovec_window.h"
 
 namespace ferry {
 namespace {

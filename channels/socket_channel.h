@@ -12,7 +12,7 @@
 #include <utility>
 
 #include "channels/cancel_reason.h"
-#include "channels/iovec_window.h"
+#include "base/iovec_window.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"

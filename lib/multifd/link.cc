@@ -6,7 +6,7 @@
 #include <array>
 #include <cstring>
 
-#include "base/iovec_cursor.h"
+#include "base/iovec_window.h"
 
 namespace ferry {
 namespace {
@@ -61,26 +61,27 @@ Result<void> Link::read_payload(std::span<const iovec> into) {
 }
 
 Result<bool> Link::read_exactly(std::span<const iovec> into) {
-  IovecCursor wanted(into);
+  IovecWindow wanted(into);
+  std::size_t left = total_bytes(into);
   bool begun = false;
 
-  while (!wanted.done() && ahead_begin_ < ahead_end_) {
-    const iovec& piece = wanted.rest(1).front();
-    const std::size_t step = std::min(piece.iov_len, ahead_end_ - ahead_begin_);
-    std::memcpy(piece.iov_base, ahead_.data() + ahead_begin_, step);
-    ahead_begin_ += step;
-    wanted.advance(step);
+  while (left > 0 && ahead_begin_ < ahead_end_) {
+    const iovec piece = wanted.window(ahead_end_ - ahead_begin_).front();
+    std::memcpy(piece.iov_base, ahead_.data() + ahead_begin_, piece.iov_len);
+    ahead_begin_ += piece.iov_len;
+    wanted.advance(piece.iov_len);
+    left -= piece.iov_len;
     begun = true;
   }
 
   std::array<iovec, 256> pieces;
-  while (!wanted.done()) {
+  while (left > 0) {
     // All that is wanted, and the read-ahead behind it where all of it fits into the list.
-    const auto rest = wanted.rest(pieces.size() - 1);
+    auto rest = wanted.window();
+    rest = rest.first(std::min(rest.size(), pieces.size() - 1));
     std::size_t count = std::ranges::copy(rest, pieces.begin()).out - pieces.begin();
     const std::size_t asked = total_bytes(rest);
-    const bool whole = rest.size() == wanted.rest(SIZE_MAX).size();
-    if (whole) pieces[count++] = piece_of(ahead_);
+    if (asked == left) pieces[count++] = piece_of(ahead_);
 
     const std::size_t got = FERRY_TRY(channel_->read_some(std::span(pieces).first(count)));
     if (got == 0) {
@@ -90,6 +91,7 @@ Result<bool> Link::read_exactly(std::span<const iovec> into) {
     begun = true;
     liveness_.heard();
     wanted.advance(std::min(got, asked));
+    left -= std::min(got, asked);
     if (got > asked) {
       ahead_begin_ = 0;
       ahead_end_ = got - asked;

@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "base/iovec_cursor.h"
+#include "base/iovec_window.h"
 #include "channels/tcp.h"
 #include "ferry/event_loop.h"
 #include "wire/framing.h"

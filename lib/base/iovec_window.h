@@ -10,9 +10,15 @@
 
 namespace ferry {
 
+inline std::size_t total_bytes(std::span<const iovec> pieces) noexcept {
+  std::size_t sum = 0;
+  for (const iovec& piece : pieces) sum += piece.iov_len;
+  return sum;
+}
+
 /// Walks over pieces of memory by bytes, one system call after the other, skipping empty pieces. It
-/// borrows the list and copies at most a few pieces of it (IovecCursor of lib/base copies all), so
-/// that it costs a call nothing, and a list of any length little to continue.
+/// borrows the list and copies at most a few pieces of it, so that it costs a call nothing, and a
+/// list of any length little to continue.
 class IovecWindow {
  public:
   static constexpr std::size_t k_all = std::numeric_limits<std::size_t>::max();

@@ -1,4 +1,4 @@
-#include "channels/iovec_window.h"
+#include "base/iovec_window.h"
 
 #include <gtest/gtest.h>
 #include <limits.h>
