@@ -11,8 +11,8 @@
 #include <string>
 #include <utility>
 
-#include "channels/cancel_reason.h"
 #include "base/iovec_window.h"
+#include "channels/cancel_reason.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"

@@ -65,8 +65,8 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
                                               nak.sequence, index_));
     }
     if (in_place && motion_ == Motion::running) {
-      return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it was LIVE",
-                                              nak.sequence, index_));
+      return fail(Errc::protocol,
+                  fmt::format("NAK of packet {} on channel {}: it was LIVE", nak.sequence, index_));
     }
     const auto before = attempts_.find(nak.sequence);
     const unsigned attempt = before == attempts_.end() ? 1 : before->second + 1;

@@ -101,6 +101,7 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
       for (const PageRun& run : suspects->runs) {
         FERRY_TRY(memory_.check(run));
         again.mark(run);
+        suspect_units_ += units_in(run.length);
       }
       continue;
     }
@@ -179,6 +180,7 @@ void RemoteRecipient::add_to(Report& report) const {
   report.packets = totals.packets;
   report.zero_bytes = totals.zero_bytes;
   report.resent = totals.resent_units;
+  report.suspect = suspect_units_;
   report.channels = transport_ == nullptr ? 1 : options_.channels;
   report.elapsed = Clock::now() - began_;
   report.peer = peer_;

@@ -54,6 +54,7 @@ class RemoteRecipient final : public Recipient {
   const SendOptions& options_;
   const std::stop_token stop_;
   const Clock::time_point began_ = Clock::now();
+  std::uint64_t suspect_units_ = 0;
 
   Transport* transport_ = nullptr;  // null on a solo channel
   Uri to_;

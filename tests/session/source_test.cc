@@ -51,8 +51,8 @@ TEST(Source, SendsAnotherRoundWhileTheGuestRunsIfMuchIsDirty) {
   EXPECT_THAT(script.calls,
               ElementsAre("layout", "start tracking", "begin round 0", "submit 0:0+16777216",
                           "end round 0", "harvest", "begin round 1", "submit 0:0+16777216",
-                          "end round 1", "harvest", "pause", "harvest",
-                          "begin round 2, still", "submit 0:0+4096", "end round 2", "prepare", "commit"));
+                          "end round 1", "harvest", "pause", "harvest", "begin round 2, still",
+                          "submit 0:0+4096", "end round 2", "prepare", "commit"));
 }
 
 TEST(Source, SendsSuspectsOfALiveRoundAgain) {
@@ -62,8 +62,8 @@ TEST(Source, SendsSuspectsOfALiveRoundAgain) {
   EXPECT_TRUE(run(script, guest).done);
   EXPECT_THAT(script.calls,
               ElementsAre("layout", "start tracking", "begin round 0", "submit 0:0+32768",
-                          "end round 0", "harvest", "pause", "harvest",
-                          "begin round 1, still", "submit 0:20480+8192", "end round 1", "prepare", "commit"));
+                          "end round 0", "harvest", "pause", "harvest", "begin round 1, still",
+                          "submit 0:20480+8192", "end round 1", "prepare", "commit"));
 }
 
 TEST(Source, DoesNotSendForEverWhatARecipientSuspectsOfAGuestThatStandsStill) {
