@@ -63,17 +63,32 @@ Result<std::size_t> SocketChannel::read_some(std::span<const iovec> into) {
   }
 }
 
-Result<void> SocketChannel::write(std::span<const iovec> from, Loan) {
+Result<void> SocketChannel::write(std::span<const iovec> from, Loan loan) {
   IovecWindow rest(from);
   do {
-    const Step step = FERRY_TRY(send(rest, 0));
+    const bool lending = loan == Loan::until_flush && zero_copy_.worthwhile();
+    if (lending) zero_copy_.collect();  // unread notifications use up what the socket may lock
+    const Step step = FERRY_TRY(send(rest, lending ? MSG_ZEROCOPY : 0));
     if (step.wait_for != Interest::none) wait_for(POLLOUT);
     rest.advance(step.bytes);
   } while (!rest.done());
   return {};
 }
 
-Result<void> SocketChannel::flush() { return check_writing(); }
+/// Waits for the peer's acknowledgement of all that is on loan: a round trip.
+Result<void> SocketChannel::flush() {
+  FERRY_TRY(check_writing());
+  zero_copy_.collect();
+  while (zero_copy_.outstanding()) {
+    pollfd line{.fd = fd_.get(), .events = 0, .revents = 0};
+    ::poll(&line, 1, -1);  // notifications are POLLERR; the shutdown in cancel() is POLLHUP
+    FERRY_TRY(check_writing());
+    zero_copy_.collect();
+    // A line that is gone is given back by and by; nothing that is said there matters any more.
+    if (zero_copy_.outstanding() && (line.revents & POLLHUP) != 0) return writing_failed(EPIPE);
+  }
+  return {};
+}
 
 Result<void> SocketChannel::finish() {
   FERRY_TRY(check_writing());
@@ -142,8 +157,14 @@ Result<Pollable::Step> SocketChannel::send(IovecWindow& from, int flags) {
   ssize_t bytes = 0;
   do {
     bytes = ::sendmsg(fd_.get(), &message, flags | MSG_NOSIGNAL);
+    if (bytes < 0 && errno == ENOBUFS && (flags & MSG_ZEROCOPY) != 0) {
+      zero_copy_.copied_instead();
+      flags &= ~MSG_ZEROCOPY;
+      errno = EINTR;
+    }
   } while (bytes < 0 && errno == EINTR);
   if (bytes >= 0) {
+    if ((flags & MSG_ZEROCOPY) != 0) zero_copy_.lent();
     // AF_UNIX drops the error that ended a call early, once some bytes have gone.
     const auto sent = static_cast<std::size_t>(bytes);
     if (sent < total_bytes(window) && hung_up()) reset_seen_by_writer_ = true;

@@ -13,6 +13,7 @@
 
 #include "base/iovec_window.h"
 #include "channels/cancel_reason.h"
+#include "channels/zero_copy.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"
@@ -33,7 +34,7 @@ namespace ferry {
 ///
 /// A failure belongs to its direction: each repeats its own first one, and a cut line soon gives
 /// both theirs. cancel() fails all that has not failed before.
-class SocketChannel final : public Channel, private Pollable {
+class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo {
  public:
   /// `socket` is connected, of type SOCK_STREAM.
   SocketChannel(UniqueFd socket, ChannelInfo info);
@@ -45,12 +46,16 @@ class SocketChannel final : public Channel, private Pollable {
   Result<void> finish() override;
   void cancel(Errc why = Errc::cancelled) noexcept override;
   const ChannelInfo& info() const noexcept override { return info_; }
-  Facets facets() noexcept override { return {.placed_io = nullptr, .pollable = this}; }
+  Facets facets() noexcept override {
+    return {.placed_io = nullptr, .pollable = this, .zero_copy = this};
+  }
 
  private:
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
   int fd() const noexcept override { return fd_.get(); }
+  void insist() noexcept override { zero_copy_.insist(); }
+  std::uint64_t zero_copy_fallbacks() const noexcept override { return zero_copy_.fallbacks(); }
 
   Result<Step> receive(std::span<const iovec> into, int flags);
   Result<Step> send(IovecWindow& from, int flags);
@@ -67,9 +72,10 @@ class SocketChannel final : public Channel, private Pollable {
   const std::string write_act_;  // "write to ..."
   CancelReason cancelled_;
 
-  std::optional<Error> read_failure_;   // the reading thread's
-  std::optional<Error> write_failure_;  // the writing thread's
-  std::atomic<bool> finished_ = false;  // pairs with end_of_reading()
+  ZeroCopyAccount zero_copy_{fd_.get()};  // the writing thread's
+  std::optional<Error> read_failure_;     // the reading thread's
+  std::optional<Error> write_failure_;    // the writing thread's
+  std::atomic<bool> finished_ = false;    // pairs with end_of_reading()
 
   // Held while a thread is in sendmsg: see end_of_reading().
   std::mutex sending_;

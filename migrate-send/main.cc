@@ -34,7 +34,9 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
   FERRY_TRY(runtime->transport(command.to.scheme));
-  const std::unique_ptr<ImageSource> images = FERRY_TRY(ImageSource::open(command.images));
+  const std::unique_ptr<ImageSource> images = FERRY_TRY(ImageSource::open(
+      command.images, command.zero_copy == ZeroCopy::on ? ImageSource::Access::mapped
+                                                        : ImageSource::Access::descriptor));
   log.info("{} images, {} bytes, to {} over {} channels", command.images.size(),
            images->memory().total_bytes(), command.to.text(), command.channels);
 
@@ -42,6 +44,9 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   SendOptions options;
   options.channels = command.channels;
   options.verify = command.verify;
+  options.zero_copy = command.zero_copy;
+  BandwidthLimit bandwidth(command.max_bandwidth);
+  if (command.max_bandwidth > 0) options.bandwidth = &bandwidth;
   options.timeout = command.common.timeout;
   options.observer.progress = [&](const Progress& progress) {
     note.say();

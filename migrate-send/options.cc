@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/escape.h"
+#include "console/amounts.h"
 #include "wire/limits.h"
 
 namespace ferry {
@@ -17,6 +18,8 @@ constexpr std::string_view k_usage =
 std::vector<OptionSpec> known_options() {
   return with_common_options({
       {"channels", 0, "N", "page channels in parallel, 1 to 255 (default: by the machine's cores)"},
+      {"max-bandwidth", 0, "RATE", "send no faster than this: 2GiB/s, 100MB/s (default: no bound)"},
+      {"zero-copy", 0, "WHEN", "auto (default), on (maps the images) or off"},
       {"verify", 0, "HOW", "pages (default), or full: also a digest of all memory at both ends"},
   });
 }
@@ -25,6 +28,14 @@ Result<Verify> parse_verify(const std::string& how) {
   if (how == "pages") return Verify::pages;
   if (how == "full") return Verify::full;
   return fail(Errc::usage, "--verify " + in_quotes(how) + ": no such way", "pages or full");
+}
+
+Result<ZeroCopy> parse_zero_copy(const std::string& when) {
+  if (when == "auto") return ZeroCopy::automatic;
+  if (when == "on") return ZeroCopy::on;
+  if (when == "off") return ZeroCopy::off;
+  return fail(Errc::usage, "--zero-copy " + in_quotes(when) + ": no such choice",
+              "auto, on or off");
 }
 
 /// The last word is where to send, the others are what.
@@ -55,6 +66,15 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
     command.channels = *channels;
   }
   if (const auto how = line.text("verify")) command.verify = FERRY_TRY(parse_verify(*how));
+  if (const auto when = line.text("zero-copy")) {
+    command.zero_copy = FERRY_TRY(parse_zero_copy(*when));
+  }
+  if (const auto rate = line.text("max-bandwidth")) {
+    Result<std::uint64_t> bytes = parse_rate(*rate);
+    if (!bytes)
+      return fail(Errc::usage, "--max-bandwidth " + bytes.error().context, "2GiB/s, 100MB/s, ...");
+    command.max_bandwidth = *bytes;
+  }
   FERRY_TRY(take_words(command, line.words()));
   return command;
 }

@@ -1,6 +1,7 @@
 // What migrate-send is told.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <vector>
@@ -18,6 +19,8 @@ struct SendCommand {
   Uri to;
   unsigned channels = default_channels();
   Verify verify = Verify::pages;
+  ZeroCopy zero_copy = ZeroCopy::automatic;
+  std::uint64_t max_bandwidth = 0;  ///< bytes per second; 0: no bound
 };
 
 /// `arguments` is argv without the command's own name. Errc::usage.

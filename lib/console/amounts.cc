@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <string_view>
+
+#include "base/escape.h"
 
 namespace ferry {
 namespace {
@@ -43,6 +47,43 @@ std::string clock_text(std::chrono::seconds time) {
   const auto seconds = time.count();
   if (seconds < 3600) return fmt::format("{}:{:02}", seconds / 60, seconds % 60);
   return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+}
+
+Result<std::uint64_t> parse_rate(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr double k = 1024;
+  constexpr Unit k_units[] = {{"", 1},
+                              {"B", 1},
+                              {"KiB", k},
+                              {"MiB", k * k},
+                              {"GiB", k * k * k},
+                              {"TiB", k * k * k * k},
+                              {"K", k},
+                              {"M", k * k},
+                              {"G", k * k * k},
+                              {"T", k * k * k * k},
+                              {"kB", 1e3},
+                              {"KB", 1e3},
+                              {"MB", 1e6},
+                              {"GB", 1e9},
+                              {"TB", 1e12}};
+  constexpr double k_most = 1e18;  // beyond any line, and within 64 bits
+
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, fault] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  std::string_view unit(stopped, static_cast<std::size_t>(end - stopped));
+  if (unit.ends_with("/s")) unit.remove_suffix(2);
+  if (unit.starts_with(' ')) unit.remove_prefix(1);
+  const auto known = std::ranges::find(k_units, unit, &Unit::name);
+  if (fault == std::errc() && known != std::end(k_units)) {
+    const double rate = number * known->bytes;
+    if (rate >= 1 && rate <= k_most) return static_cast<std::uint64_t>(rate);
+  }
+  return fail(Errc::usage, in_quotes(text) + ": not a rate", "2GiB/s, 100MB/s, ...");
 }
 
 double rate_of(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept {

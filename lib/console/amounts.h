@@ -4,6 +4,9 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
+
+#include "ferry/result.h"
 
 namespace ferry {
 
@@ -15,6 +18,11 @@ std::string rate_text(double bytes_per_second);
 std::string seconds_text(std::chrono::nanoseconds time);
 /// For what is guessed: "0:07", "12:03", "1:02:03".
 std::string clock_text(std::chrono::seconds time);
+
+/// A rate as people type it, in bytes per second: "2GiB/s", "100MB/s", "512 KiB", "1.5G". Units are
+/// B, KiB to TiB (K to T for short) and kB to TB; the "/s" may be left out. At least a byte a
+/// second. Errc::usage.
+Result<std::uint64_t> parse_rate(std::string_view text);
 
 /// Bytes per second; 0 where no time has passed.
 double rate_of(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -89,7 +90,8 @@ Result<void> check_names(const std::vector<fs::path>& images) {
 
 }  // namespace
 
-Result<std::unique_ptr<ImageSource>> ImageSource::open(std::vector<fs::path> images) {
+Result<std::unique_ptr<ImageSource>> ImageSource::open(std::vector<fs::path> images,
+                                                       Access access) {
   FERRY_TRY(check_names(images));
   std::vector<UniqueFd> files;
   std::vector<MemoryRegion> regions;
@@ -109,8 +111,28 @@ Result<std::unique_ptr<ImageSource>> ImageSource::open(std::vector<fs::path> ima
                        .fd = file.get()});
     files.push_back(std::move(file));
   }
-  GuestMemory memory = FERRY_TRY(GuestMemory::create(std::move(regions)));
-  return std::unique_ptr<ImageSource>(new ImageSource(std::move(files), std::move(memory)));
+  // Owns the mappings from the first on.
+  std::unique_ptr<ImageSource> source(new ImageSource(std::move(files)));
+  if (access == Access::mapped) FERRY_TRY(source->map(regions));
+  source->memory_ = FERRY_TRY(GuestMemory::create(std::move(regions)));
+  return source;
+}
+
+ImageSource::~ImageSource() {
+  for (const std::span<std::byte> mapping : mappings_) ::munmap(mapping.data(), mapping.size());
+}
+
+Result<void> ImageSource::map(std::vector<MemoryRegion>& regions) {
+  for (MemoryRegion& region : regions) {
+    if (region.length == 0) continue;
+    void* const at = ::mmap(nullptr, region.length, PROT_READ, MAP_SHARED, region.fd, 0);
+    if (at == MAP_FAILED) {
+      return fail_sys(Errc::system, errno, "map image " + in_quotes(region.name));
+    }
+    region.host = static_cast<std::byte*>(at);
+    mappings_.emplace_back(region.host, region.length);
+  }
+  return {};
 }
 
 }  // namespace ferry

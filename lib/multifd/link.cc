@@ -22,10 +22,20 @@ Link::Link(std::unique_ptr<Channel> channel, Liveness& liveness)
 
 Result<void> Link::write(std::span<const iovec> message) {
   const std::scoped_lock lock(writing_);
-  if (finished_) {  // a heartbeat or a lane may come late
-    return fail(Errc::disconnected, fmt::format("write to {}: all was said", info().peer));
-  }
+  if (finished_) return all_was_said();
   return channel_->write(message);
+}
+
+Result<void> Link::write(std::span<const iovec> message, std::span<const iovec> lent) {
+  const std::scoped_lock lock(writing_);
+  if (finished_) return all_was_said();
+  FERRY_TRY(channel_->write(message));
+  return channel_->write(lent, Loan::until_flush);
+}
+
+Result<void> Link::flush() {
+  const std::scoped_lock lock(writing_);
+  return channel_->flush();
 }
 
 Result<void> Link::send(const wire::ControlFrame& frame) {
@@ -98,6 +108,11 @@ Result<bool> Link::read_exactly(std::span<const iovec> into) {
     }
   }
   return true;
+}
+
+/// A heartbeat or a lane may come late.
+std::unexpected<Error> Link::all_was_said() const {
+  return fail(Errc::disconnected, fmt::format("write to {}: all was said", info().peer));
 }
 
 std::unexpected<Error> Link::cut_short() const {

@@ -23,6 +23,10 @@ class Link {
 
   /// Thread-safe. Blocks until the channel took all of it.
   Result<void> write(std::span<const iovec> message);
+  /// Thread-safe. The same, with memory on loan behind the message, until flush().
+  Result<void> write(std::span<const iovec> message, std::span<const iovec> lent);
+  /// Thread-safe. Blocks until the peer has acknowledged all that is on loan.
+  Result<void> flush();
   /// Thread-safe. Encodes and writes a control frame.
   Result<void> send(const wire::ControlFrame& frame);
   /// Thread-safe. After it nothing is written.
@@ -41,10 +45,13 @@ class Link {
 
   void cancel(Errc why) noexcept { channel_->cancel(why); }
   const ChannelInfo& info() const noexcept { return channel_->info(); }
+  /// Null where the channel copies whatever it is lent.
+  ZeroCopyIo* zero_copy() const noexcept { return channel_->facets().zero_copy; }
 
  private:
   /// False when the peer finished before the first byte.
   Result<bool> read_exactly(std::span<const iovec> into);
+  std::unexpected<Error> all_was_said() const;
   std::unexpected<Error> cut_short() const;
 
   std::unique_ptr<Channel> channel_;

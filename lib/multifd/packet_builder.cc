@@ -9,16 +9,8 @@
 namespace ferry {
 namespace {
 
-// Large, so that sender and receiver seldom wait for each other: on loopback packets of 1 MiB cost
-// a fifth less CPU than packets of 256 KiB. No larger than a core's second-level cache, where the
-// socket finds what was checksummed.
-constexpr std::size_t k_packet_bytes = 1024 * 1024;
-// What one add() looks at: it may fall into as many runs as it has units.
-constexpr std::size_t k_piece_bytes = 64 * 1024;
-constexpr std::size_t k_piece_runs = k_piece_bytes / k_unit_bytes;
-
-static_assert(k_packet_bytes <= wire::k_max_payload_bytes);
-static_assert(k_packet_bytes / k_unit_bytes <= wire::k_max_runs);
+static_assert(PacketBuilder::k_most_bytes <= wire::k_max_payload_bytes);
+static_assert(PacketBuilder::k_most_bytes / k_unit_bytes <= wire::k_max_runs);
 
 bool follows(const PageRun& before, const PageRun& after) noexcept {
   return before.region == after.region && before.offset + before.length == after.offset;
@@ -26,9 +18,9 @@ bool follows(const PageRun& before, const PageRun& after) noexcept {
 
 }  // namespace
 
-PacketBuilder::PacketBuilder() : staging_(k_packet_bytes) {
+PacketBuilder::PacketBuilder() : staging_(k_most_bytes) {
   header_.runs.reserve(wire::k_max_runs);
-  header_.checksums.reserve(k_packet_bytes / k_unit_bytes);
+  header_.checksums.reserve(k_most_bytes / k_unit_bytes);
 }
 
 bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
@@ -37,7 +29,7 @@ bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
 
 bool PacketBuilder::full() const noexcept {
   const std::size_t used = std::max<std::size_t>(staged_, header_.payload_bytes);
-  return k_packet_bytes - used < k_piece_bytes || !room_for_runs(k_piece_runs);
+  return used > room_ - k_piece_bytes || !room_for_runs(k_piece_bytes / k_unit_bytes);
 }
 
 Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {

@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,6 +21,11 @@ namespace ferry {
 /// read into a staging buffer. One lane's thread uses it.
 class PacketBuilder {
  public:
+  /// Large, so that sender and receiver seldom wait for each other: on loopback packets of 1 MiB
+  /// cost a fifth less CPU than packets of 256 KiB. No larger than a core's second-level cache,
+  /// where the socket finds what was checksummed.
+  static constexpr std::size_t k_most_bytes = 1024 * 1024;
+
   PacketBuilder();
 
   bool empty() const noexcept { return header_.runs.empty(); }
@@ -41,10 +47,21 @@ class PacketBuilder {
   /// Is any of the payload guest memory itself? A guest that runs may write to it after it was
   /// checksummed and before it is sent.
   bool in_place() const noexcept { return in_place_; }
+  /// Is all of it? Then it may go on loan.
+  bool all_in_place() const noexcept { return in_place_ && staged_ == 0; }
+
+  /// Bytes of payload that a packet should not go beyond, k_most_bytes at most; one piece of 64 KiB
+  /// always has room.
+  void set_room(std::size_t bytes) noexcept {
+    room_ = std::clamp(bytes, k_piece_bytes, k_most_bytes);
+  }
 
   void clear() noexcept;
 
  private:
+  // What one add() looks at: it may fall into as many runs as it has units.
+  static constexpr std::size_t k_piece_bytes = 64 * 1024;
+
   bool room_for_runs(std::size_t more) const noexcept;
   void append_zeros(const PageRun& run);
   void append_unit(const PageRun& unit, std::span<const std::byte> bytes);
@@ -54,6 +71,7 @@ class PacketBuilder {
   std::vector<std::byte> staging_;
   std::size_t staged_ = 0;  // bytes of staging_ that the payload uses
   bool in_place_ = false;
+  std::size_t room_ = k_most_bytes;
   std::uint64_t zero_bytes_ = 0;
 };
 

@@ -15,15 +15,20 @@ constexpr std::size_t k_queue_items = 64;
 
 }  // namespace
 
-PageSender::PageSender(const GuestMemory& memory, std::function<void(Error)> on_failure)
-    : memory_(memory), on_failure_(std::move(on_failure)), work_(k_queue_items) {}
+PageSender::PageSender(const GuestMemory& memory, const LaneOptions& options,
+                       std::function<void(Error)> on_failure)
+    : memory_(memory),
+      on_failure_(std::move(on_failure)),
+      options_(options),
+      work_(k_queue_items) {}
 
 PageSender::~PageSender() { close(); }
 
 Result<void> PageSender::add_lane(Link& link) {
   const std::scoped_lock lock(mutex_);
   const auto index = static_cast<std::uint16_t>(lanes_.size());
-  lanes_.push_back(std::make_unique<SendLane>(index, link, memory_, work_, on_failure_));
+  lanes_.push_back(std::make_unique<SendLane>(index, link, memory_, work_, options_,
+                                              unbounded_.get_token(), on_failure_));
   return lanes_.back()->start();
 }
 
@@ -76,6 +81,7 @@ PageSender::Totals PageSender::totals() const {
     totals.zero_bytes += of_lane.zero_bytes.load(std::memory_order_relaxed);
     totals.resent_units += of_lane.resent_units.load(std::memory_order_relaxed);
     totals.wait_micros += of_lane.wait_micros.load(std::memory_order_relaxed);
+    totals.zero_copy_fallbacks += lane->zero_copy_fallbacks();
     totals.packets += lane->transcript().packets;
   }
   return totals;

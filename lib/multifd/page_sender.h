@@ -16,7 +16,8 @@ namespace ferry {
 /// comes from the control channel's reader. `on_failure` is called from lanes' threads.
 class PageSender {
  public:
-  PageSender(const GuestMemory& memory, std::function<void(Error)> on_failure);
+  PageSender(const GuestMemory& memory, const LaneOptions& options,
+             std::function<void(Error)> on_failure);
   /// Waits for the lanes' threads: close() before, and cancel the links unless all is sent.
   ~PageSender();
 
@@ -34,8 +35,11 @@ class PageSender {
   Result<void> resend(const wire::Nak& nak);
 
   /// Thread-safe. Wakes whoever is in submit() or end_round(). What no lane has taken yet is
-  /// dropped; lanes end when they have sent what they took.
-  void close() noexcept { work_.close(); }
+  /// dropped; lanes end when they have sent what they took, at any rate.
+  void close() noexcept {
+    work_.close();
+    unbounded_.request_stop();
+  }
 
   /// Thread-safe. Both sides must have the same when a round was acknowledged.
   wire::Transcript transcript() const;
@@ -46,6 +50,7 @@ class PageSender {
     std::uint64_t packets = 0;
     std::uint64_t resent_units = 0;
     std::uint64_t wait_micros = 0;
+    std::uint64_t zero_copy_fallbacks = 0;
   };
   /// Thread-safe.
   Totals totals() const;
@@ -53,6 +58,8 @@ class PageSender {
  private:
   const GuestMemory& memory_;
   std::function<void(Error)> on_failure_;
+  const LaneOptions options_;
+  std::stop_source unbounded_;
   WorkQueue work_;
   mutable std::mutex mutex_;  // guards the list, not the lanes
   std::vector<std::unique_ptr<SendLane>> lanes_;

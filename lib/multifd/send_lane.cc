@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "loop/thread.h"
 #include "multifd/lane_transcript.h"
 #include "wire/limits.h"
@@ -15,14 +17,24 @@ std::uint64_t units_of(std::span<const PageRun> runs) noexcept {
   return units;
 }
 
+/// How large a packet may be, at a rate in bytes per second: a lane that sends seldom sends little,
+/// so that the rate holds over short times too.
+std::size_t room_for(std::uint64_t rate) noexcept {
+  if (rate == 0) return PacketBuilder::k_most_bytes;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, PacketBuilder::k_most_bytes));
+}
+
 }  // namespace
 
 SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
+                   const LaneOptions& options, std::stop_token unbounded,
                    std::function<void(Error)> on_failure)
     : index_(index),
       link_(link),
       memory_(memory),
       work_(work),
+      options_(options),
+      unbounded_(std::move(unbounded)),
       on_failure_(std::move(on_failure)) {}
 
 SendLane::~SendLane() {
@@ -30,6 +42,7 @@ SendLane::~SendLane() {
 }
 
 Result<void> SendLane::start() {
+  if (options_.zero_copy == ZeroCopy::on && link_.zero_copy()) link_.zero_copy()->insist();
   thread_ =
       FERRY_TRY(start_thread(fmt::format("ferry-send-{}", index_).c_str(), [this] { loop(); }));
   return {};
@@ -139,7 +152,10 @@ std::optional<PageWork> SendLane::wait_for_work() {
 
 Result<void> SendLane::obey(const Order& order) {
   FERRY_TRY(send_packet(0, 0));
-  if (order.runs.empty()) return send_packet(wire::k_end_round, 0);
+  if (order.runs.empty()) {
+    FERRY_TRY(send_packet(wire::k_end_round, 0));
+    return link_.flush();  // the peer answers this round anyway: the wait costs nothing
+  }
   for (const PageRun& run : order.runs) {
     FERRY_TRY(add({.run = run}, wire::k_resend, order.attempt));
     counters_.resent_units.fetch_add(units_in(run.length), std::memory_order_relaxed);
@@ -155,6 +171,8 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
     return {};
   }
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
+  packet_.set_room(options_.bandwidth ? room_for(options_.bandwidth->bytes_per_second())
+                                      : PacketBuilder::k_most_bytes);
   for (PageRun rest = work.run; rest.length > 0;) {
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
@@ -182,16 +200,27 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
     record_packet(transcript_, encoded.checksum, header.payload_bytes);
     if (attempt > 0) attempts_[header.sequence] = attempt;
   }
-  std::vector<iovec> message{{encoded.bytes.data(), encoded.bytes.size()}};
-  message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
   // Counted before it goes: the report is made when the peer has answered, which may be before
   // write() has returned.
   counters_.wire_bytes.fetch_add(encoded.bytes.size() + header.payload_bytes,
                                  std::memory_order_relaxed);
   counters_.zero_bytes.fetch_add(packet_.zero_bytes(), std::memory_order_relaxed);
-  FERRY_TRY(link_.write(message));
+  FERRY_TRY(put(encoded));
   packet_.clear();
   return {};
+}
+
+/// Memory of the guest may go on loan; a header and the staging buffer are used again at once.
+Result<void> SendLane::put(const wire::EncodedHeader& header) {
+  if (options_.bandwidth) {
+    options_.bandwidth->acquire(header.bytes.size() + packet_.header().payload_bytes, unbounded_);
+  }
+  const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
+  std::vector<iovec> message{
+      {const_cast<std::byte*>(header.bytes.data()), header.bytes.size()}};  // only read
+  if (lend && link_.zero_copy()) return link_.write(message, packet_.payload());
+  message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
+  return link_.write(message);
 }
 
 }  // namespace ferry

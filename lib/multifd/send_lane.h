@@ -7,9 +7,11 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <stop_token>
 #include <thread>
 
 #include "base/bounded_queue.h"
+#include "ferry/guest.h"
 #include "ferry/memory.h"
 #include "multifd/link.h"
 #include "multifd/packet_builder.h"
@@ -28,6 +30,12 @@ struct PageWork {
 };
 using WorkQueue = BoundedQueue<PageWork>;
 
+/// How all lanes of a sender send.
+struct LaneOptions {
+  ZeroCopy zero_copy = ZeroCopy::automatic;
+  BandwidthLimit* bandwidth = nullptr;  ///< shared by all of them; null: none
+};
+
 /// Counters of one lane. Written by its thread, read by any: relaxed, each for itself.
 struct SendCounters {
   std::atomic<std::uint64_t> wire_bytes = 0;
@@ -42,6 +50,7 @@ struct SendCounters {
 class SendLane {
  public:
   SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
+           const LaneOptions& options, std::stop_token unbounded,
            std::function<void(Error)> on_failure);
   /// The queue must be closed, and the link cancelled unless all is sent: waits for the thread.
   ~SendLane();
@@ -64,6 +73,11 @@ class SendLane {
 
   wire::LaneTranscript transcript() const;
   const SendCounters& counters() const noexcept { return counters_; }
+  /// Thread-safe.
+  std::uint64_t zero_copy_fallbacks() const noexcept {
+    const ZeroCopyIo* const io = link_.zero_copy();
+    return io == nullptr ? 0 : io->zero_copy_fallbacks();
+  }
 
  private:
   struct Order {
@@ -76,6 +90,7 @@ class SendLane {
   Result<void> obey(const Order& order);
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
+  Result<void> put(const wire::EncodedHeader& header);
   std::optional<Order> next_order();
   std::optional<PageWork> wait_for_work();
 
@@ -83,6 +98,8 @@ class SendLane {
   Link& link_;
   const GuestMemory& memory_;
   WorkQueue& work_;
+  const LaneOptions options_;
+  const std::stop_token unbounded_;  // requested: the bandwidth is of no matter any more
   std::function<void(Error)> on_failure_;
   SendCounters counters_;
 

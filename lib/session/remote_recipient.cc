@@ -13,7 +13,8 @@ RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
       options_(options),
       stop_(std::move(stop)),
       session_(fresh_session_id()),
-      sender_(memory, [this](Error error) { conversation_->fail(std::move(error)); }) {}
+      sender_(memory, {.zero_copy = options.zero_copy, .bandwidth = options.bandwidth},
+              [this](Error error) { conversation_->fail(std::move(error)); }) {}
 
 RemoteRecipient::~RemoteRecipient() = default;
 
@@ -181,6 +182,7 @@ void RemoteRecipient::add_to(Report& report) const {
   report.zero_bytes = totals.zero_bytes;
   report.resent = totals.resent_units;
   report.suspect = suspect_units_;
+  report.zero_copy_fallbacks = totals.zero_copy_fallbacks;
   report.channels = transport_ == nullptr ? 1 : options_.channels;
   report.elapsed = Clock::now() - began_;
   report.peer = peer_;

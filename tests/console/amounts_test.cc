@@ -32,6 +32,23 @@ TEST(Amounts, RatesAreBytesASecond) {
   EXPECT_EQ(rate_of(1000, 0ns), 0);
 }
 
+TEST(Amounts, ARateIsReadAsPeopleTypeIt) {
+  EXPECT_EQ(parse_rate("1"), 1u);
+  EXPECT_EQ(parse_rate("512 KiB"), 512u * 1024);
+  EXPECT_EQ(parse_rate("2GiB/s"), std::uint64_t{2} << 30);
+  EXPECT_EQ(parse_rate("1.5M"), 3u << 19);
+  EXPECT_EQ(parse_rate("100MB/s"), 100'000'000u);
+}
+
+TEST(Amounts, WhatIsNoRateIsRefused) {
+  for (const char* text : {"", "fast", "-1", "0", "0.4", "1 parsec", "1/s/s", "1 MiB/h", "nan",
+                           "inf", "1e3", "99999999999 TiB", "1  MiB", " 1"}) {
+    const auto rate = parse_rate(text);
+    ASSERT_FALSE(rate) << text;
+    EXPECT_EQ(rate.error().code, Errc::usage);
+  }
+}
+
 TEST(Amounts, TimesAreSecondsUntilTheyAreLong) {
   EXPECT_EQ(seconds_text(520ms), "0.52 s");
   EXPECT_EQ(seconds_text(12345ms), "12.3 s");

@@ -102,6 +102,9 @@ TEST_F(BadInput, OptionsThatMakeNoSense) {
                           "not a whole number from 1 to 255");
   }
   expect_send_complaint({image, k_anywhere, "--verify", "none"}, 2, "--verify 'none'");
+  expect_send_complaint({image, k_anywhere, "--zero-copy", "maybe"}, 2, "--zero-copy 'maybe'");
+  expect_send_complaint({image, k_anywhere, "--max-bandwidth", "fast"}, 2,
+                        "--max-bandwidth 'fast': not a rate");
   expect_send_complaint({image, k_anywhere, "--timeout", "soon"}, 2, "--timeout 'soon'");
   expect_send_complaint({image, k_anywhere, "--log-level", "loud"}, 2, "log level 'loud'");
   expect_receive_complaint({"-o", output_ / "out", "--channels", "2"}, 2,

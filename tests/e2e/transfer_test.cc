@@ -114,6 +114,23 @@ TEST_F(Transfer, AnyNumberOfChannelsWillDo) {
   }
 }
 
+TEST_F(Transfer, WithoutCopyingItArrivesToo) {
+  const fs::path image = mixed_image(source_ / "a.img");
+  for (const char* when : {"auto", "on", "off"}) {
+    transfer({image}, output_ / "out.img", {"--zero-copy", when}, {"--force"});
+    expect_same(image, output_ / "out.img");
+  }
+}
+
+TEST_F(Transfer, ABoundOnBandwidthIsKept) {
+  const fs::path image = random_image("a.img", 4 * k_mib);
+  const auto begin = std::chrono::steady_clock::now();
+  transfer({image}, output_ / "out.img", {"--max-bandwidth", "16MiB/s"});
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  expect_same(image, output_ / "out.img");
+  EXPECT_GE(took.count(), 0.2) << "a quarter of a second, less a packet";
+}
+
 TEST_F(Transfer, AFullVerificationSaysSo) {
   const fs::path image = random_image("a.img", 16 * k_mib + 5);
   Receiver receiver({"-o", output_ / "out.img", "tcp://127.0.0.1:0"});

@@ -19,7 +19,7 @@ Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options
     : motion_(options.motion) {
   const auto on_failure = [this](Error error) { fail(std::move(error)); };
   connect(options);
-  sender_ = std::make_unique<PageSender>(from, on_failure);
+  sender_ = std::make_unique<PageSender>(from, options.sending, on_failure);
   receiver_ = std::make_unique<PageReceiver>(to, options.lanes, *destination_control_, on_failure);
   control_reader_ = std::thread([this] { read_control(); });
   for (unsigned lane = 0; lane < options.lanes; ++lane) {

@@ -23,6 +23,7 @@ class Transfer {
     unsigned lanes = 1;
     Line line = Line::buffer;
     Motion motion = Motion::still;
+    LaneOptions sending{};
     std::vector<std::uint64_t> flips{};  ///< bytes of every lane that are damaged on the way
   };
 

@@ -70,10 +70,25 @@ class PlacedIo {
   ~PlacedIo() = default;
 };
 
+/// The facet of a channel that can send memory on loan without copying it. A Loan is a permission:
+/// the channel copies where the kernel has no lockable memory left, and stops asking where the
+/// kernel copies anyway (loopback). Both are counted.
+class ZeroCopyIo {
+ public:
+  /// Before the first write: go on to ask, whatever the kernel says.
+  virtual void insist() noexcept = 0;
+  /// Thread-safe. Writes on loan whose bytes were copied after all.
+  virtual std::uint64_t zero_copy_fallbacks() const noexcept = 0;
+
+ protected:
+  ~ZeroCopyIo() = default;
+};
+
 /// Optional abilities of a channel; null where absent. They live as long as the channel.
 struct Facets {
   PlacedIo* placed_io = nullptr;
   Pollable* pollable = nullptr;
+  ZeroCopyIo* zero_copy = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.

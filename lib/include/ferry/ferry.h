@@ -1,6 +1,7 @@
 // All of Ferry.
 #pragma once
 
+#include "ferry/bandwidth.h"
 #include "ferry/channel.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"

@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 
+#include "ferry/bandwidth.h"
 #include "ferry/channel.h"
 #include "ferry/memory.h"
 #include "ferry/result.h"
@@ -66,6 +67,13 @@ enum class Verify {
   full,   ///< also a digest of all memory, taken at both ends when the guest is paused
 };
 
+/// May mapped memory be sent without copying it, where the channel can?
+enum class ZeroCopy {
+  automatic,  ///< yes, until the kernel says that it copies anyway
+  on,         ///< yes, whatever the kernel says
+  off,
+};
+
 /// Where a migration stands. Given about once a second.
 struct Progress {
   std::uint64_t bytes_total = 0;  ///< of memory
@@ -87,10 +95,10 @@ struct Report {
   std::uint64_t zero_bytes = 0;  ///< told, not sent
   std::uint64_t resent = 0;      ///< units of 4 KiB that were damaged on the way, and sent again
   std::uint64_t suspect = 0;     ///< units that changed while they were sent
-  std::uint64_t zero_copy_fallbacks = 0;
-  std::uint64_t refused = 0;            ///< peers that were sent away
-  unsigned channels = 0;                ///< page channels
-  std::chrono::nanoseconds elapsed{};   ///< from the first word of the session to its end
+  std::uint64_t zero_copy_fallbacks = 0;  ///< writes without copying that were copied after all
+  std::uint64_t refused = 0;              ///< peers that were sent away
+  unsigned channels = 0;                  ///< page channels
+  std::chrono::nanoseconds elapsed{};     ///< from the first word of the session to its end
   std::chrono::nanoseconds downtime{};  ///< from pause() to the peer's STARTED; 0 where nothing ran
   Verify verify = Verify::pages;
   std::string peer;
@@ -116,6 +124,9 @@ unsigned default_channels() noexcept;
 struct SendOptions {
   unsigned channels = default_channels();  ///< page channels, 1 to 255
   Verify verify = Verify::pages;
+  ZeroCopy zero_copy = ZeroCopy::automatic;
+  BandwidthLimit* bandwidth = nullptr;  ///< of all page channels together; the caller's, who may
+                                        ///< change it meanwhile. Null: no bound
   std::chrono::milliseconds timeout{30'000};  ///< to connect, and of the peer's silence later
   Observer observer;
 };
