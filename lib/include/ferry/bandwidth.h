@@ -7,7 +7,7 @@
 #include <mutex>
 #include <stop_token>
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// Bytes per second that all who share it may use together: a token bucket that lets itself be
 /// overdrawn by one packet, so that even the smallest rate gets on. Thread-safe; the rate may

@@ -11,7 +11,7 @@
 #include "ferry/memory.h"
 #include "ferry/result.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// May the channel go on reading the caller's memory after write() has returned?
 enum class Loan {

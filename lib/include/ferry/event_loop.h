@@ -15,7 +15,7 @@
 #include "ferry/result.h"
 #include "ferry/task.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 using Clock = std::chrono::steady_clock;
 

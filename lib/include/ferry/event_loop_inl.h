@@ -10,7 +10,7 @@
 
 #include "ferry/event_loop.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 namespace detail {
 
 /// Waits for a Task or a deadline, whichever comes first.

@@ -13,7 +13,7 @@
 #include "ferry/unique_fd.h"
 #include "ferry/uri.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// A Runtime that knows every transport of this build.
 Result<std::unique_ptr<Runtime>> make_runtime();

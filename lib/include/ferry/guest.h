@@ -18,7 +18,7 @@
 #include "ferry/result.h"
 #include "ferry/uri.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 class Runtime;
 

@@ -10,7 +10,7 @@
 
 #include "ferry/result.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 using RegionId = std::uint32_t;
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// What went wrong, for programs. The commands map each one to an exit code.
 enum class Errc {

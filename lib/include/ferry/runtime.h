@@ -9,7 +9,7 @@
 #include "ferry/event_loop.h"
 #include "ferry/transport.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// Owns the event loop's thread and the transports. Any number of migrations may use one Runtime at
 /// the same time; it must outlive them. make_runtime() (ferry/ferry.h) gives one that knows every

@@ -34,7 +34,7 @@
 
 #include "ferry/result.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 template <class T>
 class Task;

@@ -8,7 +8,7 @@
 #include "ferry/task.h"
 #include "ferry/uri.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 class EventLoop;
 

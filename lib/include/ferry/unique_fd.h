@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 /// Owns a descriptor from the line that opened it, and closes it once. -1 is "none".
 class UniqueFd {

@@ -8,7 +8,7 @@
 
 #include "ferry/result.h"
 
-namespace ferry {
+namespace [[gnu::visibility("default")]] ferry {
 
 inline constexpr std::uint16_t k_default_port = 4446;
 
