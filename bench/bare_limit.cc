@@ -7,13 +7,17 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <string_view>
 #include <thread>
 
 #include "bench/data.h"
@@ -23,20 +27,45 @@ namespace {
 
 constexpr std::uint64_t k_piece = k_mib;
 
-sockaddr_in loopback(std::uint16_t port) {
+/// What connect and bind take.
+struct Address {
+  sockaddr_storage storage{};
+  socklen_t length = 0;
+  sockaddr* any() { return reinterpret_cast<sockaddr*>(&storage); }
+};
+
+Address abstract(std::string_view name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  name.copy(address.sun_path + 1, sizeof address.sun_path - 1);
+  Address result;
+  std::memcpy(&result.storage, &address, sizeof address);
+  result.length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
+  return result;
+}
+
+Address loopback(std::uint16_t port) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  return address;
+  Address result;
+  std::memcpy(&result.storage, &address, sizeof address);
+  result.length = sizeof address;
+  return result;
 }
 
-Result<UniqueFd> connect_to(std::uint16_t port) {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Address parsed(const std::string& text) {
+  if (text.starts_with('@')) return abstract(std::string_view(text).substr(1));
+  return loopback(static_cast<std::uint16_t>(std::strtoul(text.c_str(), nullptr, 10)));
+}
+
+Result<UniqueFd> connect_to(const std::string& text) {
+  Address address = parsed(text);
+  UniqueFd fd(::socket(address.any()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return fail_sys(Errc::system, errno, "make a socket");
-  const sockaddr_in address = loopback(port);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return fail_sys(Errc::unreachable, errno, fmt::format("connect to port {}", port));
+  if (::connect(fd.get(), address.any(), address.length) != 0) {
+    return fail_sys(Errc::unreachable, errno, fmt::format("connect to {}", text));
   }
   return fd;
 }
@@ -88,10 +117,11 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, std::uint64_t o
 
 }  // namespace
 
-Result<void> bare_send(std::span<const std::byte> memory, std::uint16_t port, unsigned channels) {
+Result<void> bare_send(std::span<const std::byte> memory, const std::string& address,
+                       unsigned channels) {
   // One after the other: the listener knows a connection's number by its order.
   std::vector<UniqueFd> sockets;
-  for (unsigned i = 0; i < channels; ++i) sockets.push_back(FERRY_TRY(connect_to(port)));
+  for (unsigned i = 0; i < channels; ++i) sockets.push_back(FERRY_TRY(connect_to(address)));
   return in_threads(channels, [&](unsigned lane) {
     return pieces_of(lane, channels, memory.size(),
                      [&](std::uint64_t offset, std::uint64_t length) {
@@ -100,7 +130,8 @@ Result<void> bare_send(std::span<const std::byte> memory, std::uint16_t port, un
   });
 }
 
-Result<void> bare_send_file(const std::string& path, std::uint16_t port, unsigned channels) {
+Result<void> bare_send_file(const std::string& path, const std::string& address,
+                            unsigned channels) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (!fd || ::fstat(fd.get(), &status) != 0) {
@@ -108,20 +139,22 @@ Result<void> bare_send_file(const std::string& path, std::uint16_t port, unsigne
   }
   const Mapping image =
       FERRY_TRY(Mapping::of_file(fd.get(), static_cast<std::uint64_t>(status.st_size)));
-  return bare_send(image.bytes(), port, channels);
+  return bare_send(image.bytes(), address, channels);
 }
 
-Result<BareListener> BareListener::create() {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+Result<BareListener> BareListener::create(BareLine line) {
+  const std::string name = fmt::format("ferry-bare-{}", ::getpid());
+  Address address = line == BareLine::tcp ? loopback(0) : abstract(name);
+  UniqueFd fd(::socket(address.any()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return fail_sys(Errc::system, errno, "make a socket");
-  sockaddr_in address = loopback(0);
-  socklen_t length = sizeof address;
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  if (::bind(fd.get(), any, length) != 0 || ::listen(fd.get(), 256) != 0 ||
-      ::getsockname(fd.get(), any, &length) != 0) {
-    return fail_sys(Errc::unreachable, errno, "listen on loopback");
+  if (::bind(fd.get(), address.any(), address.length) != 0 || ::listen(fd.get(), 256) != 0 ||
+      ::getsockname(fd.get(), address.any(), &address.length) != 0) {
+    return fail_sys(Errc::unreachable, errno, "listen");
   }
-  return BareListener(std::move(fd), ntohs(address.sin_port));
+  if (line == BareLine::unix) return BareListener(std::move(fd), "@" + name);
+  sockaddr_in bound{};
+  std::memcpy(&bound, &address.storage, sizeof bound);
+  return BareListener(std::move(fd), std::to_string(ntohs(bound.sin_port)));
 }
 
 Result<std::vector<UniqueFd>> BareListener::accept(unsigned channels) {

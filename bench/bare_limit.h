@@ -1,4 +1,5 @@
-// The bare limit: bytes from one process to another over N TCP connections on loopback, and nothing
+// The bare limit: bytes from one process to another over N connections, TCP on
+// loopback or UNIX, and nothing
 // else. No framing, no scan, no checksum: both sides know the length, and piece k of 1 MiB travels
 // on connection k mod N.
 #pragma once
@@ -14,15 +15,20 @@
 
 namespace ferry::bench {
 
-/// Sends all of `memory` to the listener at `port`, one thread a connection.
-Result<void> bare_send(std::span<const std::byte> memory, std::uint16_t port, unsigned channels);
+enum class BareLine { tcp, unix };
+
+/// Sends all of `memory` to the listener at `address` (BareListener::address), one thread a
+/// connection.
+Result<void> bare_send(std::span<const std::byte> memory, const std::string& address,
+                       unsigned channels);
 /// The same for an image file, which it maps. (Not through sendfile: a VMM's memory is a mapping.)
-Result<void> bare_send_file(const std::string& path, std::uint16_t port, unsigned channels);
+Result<void> bare_send_file(const std::string& path, const std::string& address, unsigned channels);
 
 class BareListener {
  public:
-  static Result<BareListener> create();
-  std::uint16_t port() const noexcept { return port_; }
+  static Result<BareListener> create(BareLine line = BareLine::tcp);
+  /// A port's number, or '@' and an abstract name.
+  const std::string& address() const noexcept { return address_; }
 
   /// Each thread receives its pieces where they belong.
   Result<void> receive(std::span<std::byte> memory, unsigned channels);
@@ -32,11 +38,12 @@ class BareListener {
   Result<void> receive_file(const std::string& path, std::uint64_t bytes, unsigned channels);
 
  private:
-  BareListener(UniqueFd fd, std::uint16_t port) : fd_(std::move(fd)), port_(port) {}
+  BareListener(UniqueFd fd, std::string address)
+      : fd_(std::move(fd)), address_(std::move(address)) {}
   Result<std::vector<UniqueFd>> accept(unsigned channels);
 
   UniqueFd fd_;
-  std::uint16_t port_;
+  std::string address_;
 };
 
 /// How long a plain loop with so many threads takes to read all of a mapping: each reads every word

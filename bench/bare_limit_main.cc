@@ -18,7 +18,7 @@ namespace {
 
 Result<void> receive(const std::string& path, std::uint64_t bytes, unsigned channels) {
   BareListener listener = FERRY_TRY(BareListener::create());
-  fmt::print("listening on {}\n", listener.port());
+  fmt::print("listening on {}\n", listener.address());
   std::fflush(stdout);
   return listener.receive_file(path, bytes, channels);
 }
@@ -29,7 +29,7 @@ Result<void> run(const std::vector<std::string>& words) {
     const auto channels = static_cast<unsigned>(std::strtoul(words[3].c_str(), nullptr, 10));
     if (channels > 0) {
       if (words[0] == "recv") return receive(words[1], number, channels);
-      return bare_send_file(words[1], static_cast<std::uint16_t>(number), channels);
+      return bare_send_file(words[1], words[2], channels);
     }
   }
   return fail(Errc::usage, "bare-limit: recv OUT BYTES CHANNELS, or send IMAGE PORT CHANNELS");

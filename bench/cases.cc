@@ -65,6 +65,22 @@ Result<void> memory(const Plan& plan, const Report& report) {
   return {};
 }
 
+/// Each transport by each kind of memory by each number of channels.
+Result<void> transports(const Plan& plan, const Report& report) {
+  for (const auto& [name, line] : {std::pair("tcp", BareLine::tcp), {"unix", BareLine::unix}}) {
+    for (const auto& [what, kind] : {std::pair("random", Kind::random), {"half", Kind::half}}) {
+      for (const unsigned channels : plan.channels) {
+        const Transfer transfer{plan.bytes, channels, line, kind};
+        Runs runs = FERRY_TRY(in_pairs(
+            plan.repeats, [&] { return ferry_memory(transfer); },
+            [&] { return bare_memory(transfer); }));
+        report({"transports", "bare limit", plan.bytes, channels, std::move(runs), {}, name, what});
+      }
+    }
+  }
+  return {};
+}
+
 Result<void> zeros(const Plan& plan, const Report& report) {
   const UniqueFd file(::memfd_create("zeros", MFD_CLOEXEC));
   if (!file) return fail_sys(Errc::system, errno, "make memory for zeros");
@@ -141,6 +157,8 @@ const std::vector<Case>& all_cases() {
       {"image-random", "a random image through the commands, tcp, whole-command time",
        image_random},
       {"memory", "random memory to memory in the library, both sides populated", memory},
+      {"transports", "tcp and unix, random and half zero, memory to memory: figures only",
+       transports},
       {"zeros", "resident zeros in the library, page faults included", zeros},
       {"image-sparse", "64 GiB with 16 MiB of data through the commands", image_sparse},
       {"peak-memory", "the commands' memory beyond the image", peak},

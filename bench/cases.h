@@ -41,6 +41,8 @@ struct Finding {
   unsigned channels = 0;  ///< 0 where it has none
   Runs runs;
   std::vector<Bar> bars;
+  std::string transport{};  ///< where it is one of several
+  std::string memory{};     ///< likewise: what the memory holds
 };
 
 /// Called with each finding as soon as it is there.

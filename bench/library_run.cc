@@ -1,9 +1,9 @@
 #include "bench/library_run.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <utility>
@@ -69,27 +69,57 @@ Result<void> as_result(Outcome outcome) {
   return std::unexpected(*std::move(outcome.why_not));
 }
 
+/// A side of a run, in its process: where it reports, and what has counted from its first step.
+struct Side {
+  int out;
+  const SystemCalls& calls;
+};
+
 /// Does `work` and reports what it took.
-Result<void> measured(int out, const std::function<Result<void>()>& work) {
-  const Usage before = usage_so_far();
+Result<void> measured(const Side& side, const std::function<Result<void>()>& work) {
+  const Usage before = usage_so_far(&side.calls);
   SideReport report;
   report.begin = Clock::now();
   FERRY_TRY(work());
   report.end = Clock::now();
-  report.usage = usage_so_far() - before;
-  write_report(out, report);
+  report.usage = usage_so_far(&side.calls) - before;
+  write_report(side.out, report);
   return {};
+}
+
+std::string address_for(BareLine line) {
+  if (line == BareLine::tcp) return "tcp://127.0.0.1:0";
+  return fmt::format("unix://@ferry-bench-{}", ::getpid());
+}
+
+/// What a guest's memory holds in the beginning. The receiver's has zeros.
+void fill(std::span<std::byte> memory, Kind kind) {
+  fill_random(memory, 0);
+  if (kind == Kind::random) return;
+  constexpr std::uint64_t k_stripe = 64 * 1024;
+  for (std::uint64_t at = k_stripe; at < memory.size(); at += 2 * k_stripe) {
+    std::ranges::fill(memory.subspan(at, std::min(k_stripe, memory.size() - at)), std::byte{0});
+  }
+}
+
+/// Errc::integrity unless it is what fill() makes.
+Result<void> expect(std::span<const std::byte> memory, Kind kind) {
+  if (kind == Kind::random) return expect_random(memory);
+  const Mapping wanted = FERRY_TRY(Mapping::populated(memory.size()));
+  fill(wanted.bytes(), kind);
+  if (std::ranges::equal(memory, wanted.bytes())) return {};
+  return fail(Errc::integrity, "compare memory: it is not what was sent");
 }
 
 /// Receives into `memory` with Ferry. The first line says where it listens, the second is the
 /// report.
-Result<void> ferry_receive(int out, std::span<std::byte> memory) {
+Result<void> ferry_receive(const Side& side, std::span<std::byte> memory, BareLine line) {
   const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
   StillDestination guest(memory);
   ReceiveOptions options;
-  options.observer.listening = [out](const Uri& local) { write_line(out, local.text()); };
-  return measured(
-      out, [&] { return as_result(receive(*runtime, guest, "tcp://127.0.0.1:0", options)); });
+  options.observer.listening = [&side](const Uri& local) { write_line(side.out, local.text()); };
+  return measured(side,
+                  [&] { return as_result(receive(*runtime, guest, address_for(line), options)); });
 }
 
 Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
@@ -102,11 +132,17 @@ Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string&
 
 /// Starts the receiving side, and then the sending one, which is told where the other listens.
 Result<Run> run_sides(
-    const std::function<Result<void>(int out)>& receiver,
-    const std::function<Result<void>(int out, const std::string& where)>& sender) {
-  Process receiving = FERRY_TRY(Process::fork(receiver));
+    const std::function<Result<void>(const Side&)>& receiver,
+    const std::function<Result<void>(const Side&, const std::string& where)>& sender) {
+  Process receiving = FERRY_TRY(Process::fork([&](int out) {
+    const SystemCalls calls;
+    return receiver({out, calls});
+  }));
   const std::string where = FERRY_TRY(receiving.read_line());
-  Process sending = FERRY_TRY(Process::fork([&](int out) { return sender(out, where); }));
+  Process sending = FERRY_TRY(Process::fork([&](int out) {
+    const SystemCalls calls;
+    return sender({out, calls}, where);
+  }));
   const SideReport sent = FERRY_TRY(read_report(sending));
   const SideReport received = FERRY_TRY(read_report(receiving));
   FERRY_TRY(sending.wait());
@@ -120,47 +156,47 @@ Result<Run> run_sides(
 
 Result<Run> ferry_memory(const Transfer& transfer) {
   return run_sides(
-      [&](int out) -> Result<void> {
+      [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
-        FERRY_TRY(ferry_receive(out, memory.bytes()));
-        return expect_random(memory.bytes());
+        FERRY_TRY(ferry_receive(side, memory.bytes(), transfer.line));
+        return expect(memory.bytes(), transfer.kind);
       },
-      [&](int out, const std::string& where) -> Result<void> {
+      [&](const Side& side, const std::string& where) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
-        fill_random(memory.bytes(), 0);
+        fill(memory.bytes(), transfer.kind);
         const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
         GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1));
-        return measured(out, [&] { return ferry_send(*runtime, guest, where, transfer.channels); });
+        return measured(side,
+                        [&] { return ferry_send(*runtime, guest, where, transfer.channels); });
       });
 }
 
 Result<Run> bare_memory(const Transfer& transfer) {
   return run_sides(
-      [&](int out) -> Result<void> {
+      [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
-        BareListener listener = FERRY_TRY(BareListener::create());
-        write_line(out, std::to_string(listener.port()));
+        BareListener listener = FERRY_TRY(BareListener::create(transfer.line));
+        write_line(side.out, std::string(listener.address()));
         FERRY_TRY(
-            measured(out, [&] { return listener.receive(memory.bytes(), transfer.channels); }));
-        return expect_random(memory.bytes());
+            measured(side, [&] { return listener.receive(memory.bytes(), transfer.channels); }));
+        return expect(memory.bytes(), transfer.kind);
       },
-      [&](int out, const std::string& where) -> Result<void> {
+      [&](const Side& side, const std::string& where) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
-        fill_random(memory.bytes(), 0);
-        const auto port = static_cast<std::uint16_t>(std::strtoul(where.c_str(), nullptr, 10));
-        return measured(out, [&] { return bare_send(memory.bytes(), port, transfer.channels); });
+        fill(memory.bytes(), transfer.kind);
+        return measured(side, [&] { return bare_send(memory.bytes(), where, transfer.channels); });
       });
 }
 
 Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
   return run_sides(
-      [&](int out) -> Result<void> {
+      [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::fresh(transfer.bytes));
-        return ferry_receive(out, memory.bytes());
+        return ferry_receive(side, memory.bytes(), transfer.line);
       },
-      [&](int out, const std::string& where) -> Result<void> {
+      [&](const Side& side, const std::string& where) -> Result<void> {
         const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
-        return measured(out, [&]() -> Result<void> {
+        return measured(side, [&]() -> Result<void> {
           const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
           GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::shmem, zeros));
           return ferry_send(*runtime, std::move(guest), where, transfer.channels);
@@ -170,7 +206,8 @@ Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
 
 Result<Run> plain_read_zeros(const Transfer& transfer, int zeros) {
   Process reader = FERRY_TRY(Process::fork([&](int out) {
-    return measured(out, [&]() -> Result<void> {
+    const SystemCalls calls;
+    return measured({out, calls}, [&]() -> Result<void> {
       const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
       if (plain_read(memory.bytes(), transfer.channels) == 0) return {};
       return fail(Errc::integrity, "read zeros: not all of them are");

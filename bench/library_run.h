@@ -1,21 +1,31 @@
 // Runs in the library, memory to memory: no file, no command. Both sides are processes of their
-// own, over tcp on loopback. Measured is from the sender's first step to the end of both; mapping
-// and filling memory beforehand, starting the runtimes and checking what arrived are not.
+// own, over tcp on loopback or a unix socket. Measured is from the sender's first step to the end
+// of both; mapping and filling memory beforehand, starting the runtimes and checking what arrived
+// are not.
 #pragma once
 
 #include <cstdint>
 
+#include "bench/bare_limit.h"
 #include "bench/measure.h"
 #include "ferry/result.h"
 
 namespace ferry::bench {
 
+/// What the memory holds.
+enum class Kind {
+  random,
+  half,  ///< 64 KiB of random bytes and 64 KiB of zeros by turns
+};
+
 struct Transfer {
   std::uint64_t bytes = 0;
   unsigned channels = 1;
+  BareLine line = BareLine::tcp;
+  Kind kind = Kind::random;
 };
 
-/// Random memory into memory, all pages of both sides there beforehand.
+/// Memory into memory, all pages of both sides there beforehand.
 Result<Run> ferry_memory(const Transfer& transfer);
 Result<Run> bare_memory(const Transfer& transfer);
 

@@ -18,16 +18,22 @@ Usage usage_of(const rusage& used) {
           .peak_rss_bytes = static_cast<std::uint64_t>(used.ru_maxrss) * 1024};
 }
 
-Usage usage_so_far() {
+Usage usage_so_far(const SystemCalls* calls) {
   rusage used{};
   getrusage(RUSAGE_SELF, &used);
-  return usage_of(used);
+  Usage usage = usage_of(used);
+  if (calls != nullptr) usage.system_calls = calls->so_far();
+  return usage;
 }
 
 Usage operator-(const Usage& later, const Usage& earlier) {
-  return {.cpu_seconds = later.cpu_seconds - earlier.cpu_seconds,
-          .page_faults = later.page_faults - earlier.page_faults,
-          .peak_rss_bytes = later.peak_rss_bytes};
+  Usage between{.cpu_seconds = later.cpu_seconds - earlier.cpu_seconds,
+                .page_faults = later.page_faults - earlier.page_faults,
+                .peak_rss_bytes = later.peak_rss_bytes};
+  if (later.system_calls && earlier.system_calls) {
+    between.system_calls = *later.system_calls - *earlier.system_calls;
+  }
+  return between;
 }
 
 double median(std::vector<double> values) {

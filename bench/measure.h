@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
+#include "bench/system_calls.h"
 #include "ferry/result.h"
 
 namespace ferry::bench {
@@ -18,11 +20,12 @@ using Clock = std::chrono::steady_clock;
 struct Usage {
   double cpu_seconds = 0;  ///< user and system
   std::uint64_t page_faults = 0;
-  std::uint64_t peak_rss_bytes = 0;  ///< of the whole process, mapped files included
+  std::uint64_t peak_rss_bytes = 0;             ///< of the whole process, mapped files included
+  std::optional<std::uint64_t> system_calls{};  ///< nothing where they were not counted
 };
 Usage usage_of(const rusage& used);
-/// What this process has used so far.
-Usage usage_so_far();
+/// What this process has used so far; its system calls where something counts them.
+Usage usage_so_far(const SystemCalls* calls = nullptr);
 /// What was used between two looks; the peak is the later one's.
 Usage operator-(const Usage& later, const Usage& earlier);
 

@@ -107,19 +107,23 @@ void write_line(int out, const std::string& line) {
 }
 
 void write_report(int out, const SideReport& report) {
-  write_line(out, fmt::format("{} {} {} {} {}", report.begin.time_since_epoch().count(),
+  const auto calls = report.usage.system_calls;
+  write_line(out, fmt::format("{} {} {} {} {} {}", report.begin.time_since_epoch().count(),
                               report.end.time_since_epoch().count(), report.usage.cpu_seconds,
-                              report.usage.page_faults, report.usage.peak_rss_bytes));
+                              report.usage.page_faults, report.usage.peak_rss_bytes,
+                              calls ? static_cast<std::int64_t>(*calls) : -1));
 }
 
 Result<SideReport> read_report(Process& side) {
   std::istringstream line(FERRY_TRY(side.read_line()));
   Clock::rep begin = 0;
   Clock::rep end = 0;
+  std::int64_t calls = -1;
   SideReport report;
   line >> begin >> end >> report.usage.cpu_seconds >> report.usage.page_faults >>
-      report.usage.peak_rss_bytes;
+      report.usage.peak_rss_bytes >> calls;
   if (!line) return fail(Errc::protocol, "read one side's report");
+  if (calls >= 0) report.usage.system_calls = static_cast<std::uint64_t>(calls);
   report.begin = Clock::time_point(Clock::duration(begin));
   report.end = Clock::time_point(Clock::duration(end));
   return report;

@@ -48,6 +48,14 @@ ordered_json side(const Finding& finding, const std::vector<Run>& runs, Usage Ru
     result["cpu_seconds_per_gib"] =
         median_of(runs, [&](const Run& run) { return cpu_per_gib(finding, run.*which); });
   }
+  const bool counted = std::ranges::all_of(
+      runs, [&](const Run& run) { return (run.*which).system_calls.has_value(); });
+  if (finding.bytes > 0 && counted) {
+    result["system_calls_per_gib"] = median_of(runs, [&](const Run& run) {
+      return static_cast<double>(*(run.*which).system_calls) * static_cast<double>(k_gib) /
+             static_cast<double>(finding.bytes);
+    });
+  }
   result["page_faults"] = median_of(
       runs, [&](const Run& run) { return static_cast<double>((run.*which).page_faults); });
   result["peak_rss_bytes"] = median_of(
@@ -85,6 +93,19 @@ std::string rate_text(const Finding& finding, const std::vector<Run>& runs) {
   return fmt::format("{:.2f}", median_of(runs, [&](const Run& run) { return rate(finding, run); }));
 }
 
+/// Of a finding that has no bar to reach: what it is, how fast, and what it cost.
+std::string table_line(const Finding& finding) {
+  const auto cpu = [&](Usage Run::*which) {
+    return median_of(finding.runs.ferry,
+                     [&](const Run& run) { return cpu_per_gib(finding, run.*which); });
+  };
+  return fmt::format(
+      "{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  cpu s/GiB {:.2f} + {:.2f}\n",
+      finding.transport + " " + finding.memory, finding.bytes / k_mib, finding.channels,
+      rate_text(finding, finding.runs.ferry), rate_text(finding, finding.runs.limit), "ratio",
+      fmt::format("{:.3f}", median(ratios(finding.runs))), cpu(&Run::send), cpu(&Run::receive));
+}
+
 }  // namespace
 
 std::string json_line(const Finding& finding, const Plan& plan) {
@@ -96,6 +117,8 @@ std::string json_line(const Finding& finding, const Plan& plan) {
   line["parameters"] = {
       {"bytes", finding.bytes}, {"repeats", plan.repeats}, {"folder", plan.folder}};
   if (finding.channels > 0) line["parameters"]["channels"] = finding.channels;
+  if (!finding.transport.empty()) line["parameters"]["transport"] = finding.transport;
+  if (!finding.memory.empty()) line["parameters"]["memory"] = finding.memory;
   if (!finding.runs.ferry.empty()) line["ferry"] = program(finding, finding.runs.ferry);
   if (!finding.runs.limit.empty()) {
     line["limit"] = program(finding, finding.runs.limit);
@@ -118,6 +141,7 @@ std::string table_head() {
 
 std::string table_lines(const Finding& finding) {
   std::string lines;
+  if (finding.bars.empty()) return table_line(finding);
   for (const Bar& bar : finding.bars) {
     lines +=
         fmt::format("{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  {} {} {}\n", finding.name,

@@ -54,6 +54,7 @@ class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
   int fd() const noexcept override { return fd_.get(); }
+  bool worthwhile() noexcept override { return zero_copy_.worthwhile(); }
   void insist() noexcept override { zero_copy_.insist(); }
   std::uint64_t zero_copy_fallbacks() const noexcept override { return zero_copy_.fallbacks(); }
 

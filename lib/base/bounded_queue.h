@@ -15,7 +15,11 @@ namespace ferry {
 template <class T>
 class BoundedQueue {
  public:
-  explicit BoundedQueue(std::size_t capacity) : capacity_(capacity) {}
+  explicit BoundedQueue(std::size_t capacity) : BoundedQueue(capacity, capacity - 1) {}
+  /// A push that had to wait goes on when no more than `low_water` items are left, less than
+  /// `capacity`: whoever fills the queue is then woken once for many items.
+  BoundedQueue(std::size_t capacity, std::size_t low_water)
+      : capacity_(capacity), low_water_(low_water) {}
 
   /// Blocks while the queue is full. False when it is closed: the item is dropped.
   bool push(T item) {
@@ -81,12 +85,14 @@ class BoundedQueue {
     if (items_.empty()) return std::nullopt;
     std::optional<T> item(std::move(items_.front()));
     items_.pop_front();
+    const bool low = items_.size() <= low_water_;
     lock.unlock();
-    changed_.notify_all();  // a pusher and a wait_empty() may both be waiting
+    if (low) changed_.notify_all();  // a pusher and a wait_empty() may both be waiting
     return item;
   }
 
   const std::size_t capacity_;
+  const std::size_t low_water_;
   mutable std::mutex mutex_;
   std::condition_variable arrived_;  // poppers wait here
   std::condition_variable changed_;  // pushers and wait_empty() wait here

@@ -20,7 +20,7 @@ PageSender::PageSender(const GuestMemory& memory, const LaneOptions& options,
     : memory_(memory),
       on_failure_(std::move(on_failure)),
       options_(options),
-      work_(k_queue_items) {}
+      work_(k_queue_items, k_queue_items / 2) {}
 
 PageSender::~PageSender() { close(); }
 

@@ -218,7 +218,9 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
   const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
   std::vector<iovec> message{
       {const_cast<std::byte*>(header.bytes.data()), header.bytes.size()}};  // only read
-  if (lend && link_.zero_copy()) return link_.write(message, packet_.payload());
+  if (lend && link_.zero_copy() && link_.zero_copy()->worthwhile()) {
+    return link_.write(message, packet_.payload());
+  }
   message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
   return link_.write(message);
 }

@@ -209,5 +209,16 @@ TEST(BoundedQueue, GivesEachItemToOneOfManyThreads) {
   for (int item = 0; item < k_threads * k_each; ++item) EXPECT_EQ(taken.count(item), 1u);
 }
 
+TEST(BoundedQueue, APushThatWaitedGoesOnAtLowWater) {
+  BoundedQueue<int> queue(4, 1);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(queue.push(i));
+  bool pushed = false;
+  std::jthread pusher([&] { pushed = queue.push(4); });
+  // However the threads run, all comes out in order, and the push ends.
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(queue.pop(), i);
+  pusher.join();
+  EXPECT_TRUE(pushed);
+}
+
 }  // namespace
 }  // namespace ferry::test

@@ -75,6 +75,8 @@ class PlacedIo {
 /// kernel copies anyway (loopback). Both are counted.
 class ZeroCopyIo {
  public:
+  /// Is a loan of any use, or are bytes copied in any case? Asked by the writing thread.
+  virtual bool worthwhile() noexcept = 0;
   /// Before the first write: go on to ask, whatever the kernel says.
   virtual void insist() noexcept = 0;
   /// Thread-safe. Writes on loan whose bytes were copied after all.
