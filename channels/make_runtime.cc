@@ -8,8 +8,8 @@
 
 namespace ferry {
 
-Result<std::unique_ptr<Runtime>> make_runtime() {
-  auto runtime = FERRY_TRY(Runtime::create());
+Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
+  auto runtime = FERRY_TRY(Runtime::create(options));
   runtime->add(make_tcp_transport());
   runtime->add(make_unix_transport());
   runtime->add(make_rdma_transport());

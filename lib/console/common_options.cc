@@ -2,11 +2,15 @@
 
 #include <utility>
 
+#include "base/escape.h"
+
 namespace ferry {
 
 std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
   const OptionSpec common[] = {
       {"timeout", 0, "SECONDS", "give up after so much silence (default 30)"},
+      {"poller", 0, "NAME",
+       "wait for events by io_uring, epoll, poll, or auto: the first there is"},
       {"json", 0, "", "say everything as JSON events on standard output, one a line"},
       {"quiet", 'q', "", "say nothing but errors"},
       {"log-level", 0, "LEVEL", "trace, debug, info, warning (default), error or off"},
@@ -16,6 +20,19 @@ std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
   own.insert(own.end(), std::begin(common), std::end(common));
   return own;
 }
+
+namespace {
+
+Result<PollerKind> parse_poller(const std::string& name) {
+  for (const PollerKind kind :
+       {PollerKind::automatic, PollerKind::io_uring, PollerKind::epoll, PollerKind::poll}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return fail(Errc::usage, "--poller " + in_quotes(name) + ": no such way to wait",
+              "auto, io_uring, epoll or poll");
+}
+
+}  // namespace
 
 Result<CommonOptions> common_options(const CommandLine& line, std::string_view command,
                                      std::string_view usage,
@@ -28,6 +45,7 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
   if (const auto level = line.text("log-level")) {
     common.log_level = FERRY_TRY(parse_log_level(*level));
   }
+  if (const auto poller = line.text("poller")) common.poller = FERRY_TRY(parse_poller(*poller));
   constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped
   if (const auto seconds = FERRY_TRY(line.decimal("timeout", 0.001, k_longest))) {
     common.timeout =

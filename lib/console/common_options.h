@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "console/command_line.h"
 #include "console/console.h"
+#include "ferry/event_loop.h"
 #include "ferry/result.h"
 
 namespace ferry {
@@ -20,6 +21,7 @@ struct CommonOptions {
   Console::Chatter chatter = Console::Chatter::all;
   LogLevel log_level = LogLevel::warning;
   std::chrono::milliseconds timeout{30'000};  ///< of silence
+  PollerKind poller = PollerKind::automatic;
 };
 
 /// Those of a command, and after them the common ones.

@@ -2,6 +2,7 @@
 
 #include <sys/signalfd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <csignal>
@@ -9,15 +10,19 @@
 #include <cstdlib>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
 #include "ferry/unique_fd.h"
+#include "loop/alarm.h"
 #include "loop/poller.h"
 #include "loop/thread.h"
 
 namespace ferry {
 namespace {
+
+constexpr std::uint64_t k_alarm = 0;  // its cookie; a watch has never this one
 
 /// The way from a helper thread to the loop, if there still is one.
 class Lifeline {
@@ -42,13 +47,14 @@ class Lifeline {
 /// stack any more.
 class Spawned final : public detail::Completion {
  public:
-  Spawned(std::uint64_t id, std::vector<std::uint64_t>& ended, Task<void> task,
-          std::move_only_function<void(Result<void>)> done)
-      : id_(id), ended_(ended), task_(std::move(task)), done_(std::move(done)) {}
+  /// `report`, which calls report(), is posted at the end of the task.
+  Spawned(EventLoop& loop, Task<void> task, std::move_only_function<void(Result<void>)> done,
+          std::move_only_function<void()> report)
+      : loop_(loop), task_(std::move(task)), done_(std::move(done)), report_(std::move(report)) {}
 
   void start() { task_.start(*this).resume(); }
   std::coroutine_handle<> completed() noexcept override {
-    ended_.push_back(id_);
+    loop_.post(std::move(report_));
     return std::noop_coroutine();
   }
   void report() {
@@ -58,10 +64,10 @@ class Spawned final : public detail::Completion {
   }
 
  private:
-  std::uint64_t id_;
-  std::vector<std::uint64_t>& ended_;
+  EventLoop& loop_;
   Task<void> task_;
   std::move_only_function<void(Result<void>)> done_;
+  std::move_only_function<void()> report_;
 };
 
 /// Destroys what is in a container, while its user sees an empty one. Was there anything?
@@ -85,12 +91,15 @@ struct EventLoop::State {
 
   void run_posted();
   void run_due_timers();
-  void report_ended();
-  void wait_and_dispatch();
+  void report_end(std::uint64_t id);
+  void wait_and_dispatch(Clock::time_point deadline);
+  void turn(Clock::time_point deadline);
+  Clock::time_point first_timer() const;
   bool take_stop();
   bool drop_all();
 
   std::unique_ptr<Poller> poller;
+  std::optional<Alarm> alarm;          // once the loop is embedded
   std::shared_ptr<Lifeline> lifeline;  // shared with the helper threads, which may outlive the loop
 
   std::uint64_t last_id = 0;  // of watches, timers and spawned tasks alike
@@ -98,15 +107,14 @@ struct EventLoop::State {
   std::map<std::pair<Clock::time_point, TimerId>, std::move_only_function<void()>> timers;
   std::unordered_map<TimerId, Clock::time_point> timer_times;
   std::unordered_map<std::uint64_t, std::unique_ptr<Spawned>> spawned;
-  std::vector<std::uint64_t> ended;  // spawned tasks that are to be reported
 
   std::mutex mutex;  // guards what follows
   std::vector<std::move_only_function<void()>> posted;
   bool stopping = false;
 };
 
-Result<std::unique_ptr<EventLoop>> EventLoop::create() {
-  return std::unique_ptr<EventLoop>(new EventLoop(FERRY_TRY(make_epoll_poller())));
+Result<std::unique_ptr<EventLoop>> EventLoop::create(PollerKind poller) {
+  return std::unique_ptr<EventLoop>(new EventLoop(FERRY_TRY(make_poller(poller))));
 }
 
 EventLoop::EventLoop(std::unique_ptr<Poller> poller)
@@ -135,13 +143,21 @@ bool EventLoop::State::drop_all() {
 }
 
 void EventLoop::run() {
-  while (!state_->take_stop()) {
-    state_->run_posted();
-    state_->run_due_timers();
-    state_->report_ended();
-    state_->wait_and_dispatch();
-  }
+  while (!state_->take_stop()) state_->turn(Clock::time_point::max());
 }
+
+void EventLoop::run_once(Clock::time_point deadline) { state_->turn(deadline); }
+
+Result<int> EventLoop::fd() {
+  const int fd = FERRY_TRY(state_->poller->fd());
+  if (!state_->alarm) {
+    state_->alarm = FERRY_TRY(Alarm::create(*state_->poller, k_alarm));
+    state_->alarm->set(state_->first_timer());
+  }
+  return fd;
+}
+
+PollerKind EventLoop::poller_kind() const noexcept { return state_->poller->kind(); }
 
 void EventLoop::stop() noexcept {
   std::lock_guard lock(state_->mutex);
@@ -189,21 +205,31 @@ void EventLoop::State::run_due_timers() {
   }
 }
 
-void EventLoop::State::report_ended() {
-  while (!ended.empty()) {  // a report may end another task
-    for (std::uint64_t id : std::exchange(ended, {})) {
-      const auto task = spawned.extract(id);
-      task.mapped()->report();
-    }
-  }
+void EventLoop::State::report_end(std::uint64_t id) {
+  const auto task = spawned.extract(id);
+  task.mapped()->report();
 }
 
-void EventLoop::State::wait_and_dispatch() {
-  const Clock::time_point deadline =
-      timers.empty() ? Clock::time_point::max() : timers.begin()->first.first;
+Clock::time_point EventLoop::State::first_timer() const {
+  return timers.empty() ? Clock::time_point::max() : timers.begin()->first.first;
+}
+
+/// The wait comes first: what was posted or has become due ends it at once.
+void EventLoop::State::turn(Clock::time_point deadline) {
+  wait_and_dispatch(std::min(deadline, first_timer()));
+  run_posted();
+  run_due_timers();
+  if (alarm) alarm->set(first_timer());
+}
+
+void EventLoop::State::wait_and_dispatch(Clock::time_point deadline) {
   const auto events = poller->wait(deadline);
   if (!events) die(events.error());
   for (const Poller::Event& event : *events) {
+    if (event.cookie == k_alarm) {
+      if (const auto renewed = alarm->renew(); !renewed) die(renewed.error());
+      continue;
+    }
     auto watch = watches.extract(event.cookie);
     if (!watch.empty()) watch.mapped()(event.ready);  // else unwatched by one of those before it
   }
@@ -226,6 +252,7 @@ EventLoop::TimerId EventLoop::call_at(Clock::time_point when,
   const TimerId id = ++state_->last_id;
   state_->timers.emplace(std::pair(when, id), std::move(call));
   state_->timer_times.emplace(id, when);
+  if (state_->alarm) state_->alarm->set(state_->first_timer());
   return id;
 }
 
@@ -238,8 +265,9 @@ void EventLoop::cancel_call(TimerId id) noexcept {
 
 void EventLoop::spawn(Task<void> task, std::move_only_function<void(Result<void>)> done) {
   const std::uint64_t id = ++state_->last_id;
+  auto report = [state = state_.get(), id] { state->report_end(id); };
   state_->spawned.emplace(
-      id, std::make_unique<Spawned>(id, state_->ended, std::move(task), std::move(done)));
+      id, std::make_unique<Spawned>(*this, std::move(task), std::move(done), std::move(report)));
   post([state = state_.get(), id] { state->spawned.at(id)->start(); });
 }
 

@@ -5,16 +5,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cassert>
 #include <cerrno>
 #include <chrono>
 #include <climits>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "ferry/unique_fd.h"
+#include "loop/armed_fds.h"
 #include "loop/poller.h"
 
 namespace ferry {
@@ -33,23 +32,17 @@ class EpollPoller final : public Poller {
   void disarm(std::uint64_t cookie) noexcept override;
   Result<std::span<const Event>> wait(Clock::time_point deadline) override;
   void wake() noexcept override;
+  Result<int> fd() override { return epoll_.get(); }
+  PollerKind kind() const noexcept override { return PollerKind::epoll; }
 
  private:
-  struct Arm {
-    std::uint64_t cookie;
-    Interest want;
-  };
-  using Arms = std::vector<Arm>;
-
-  static Interest union_of(const Arms& arms) noexcept;
-  bool apply(int op, int fd, Interest want) noexcept;
-  void take_ready(int fd, std::uint32_t ready);
+  bool tell_kernel(int op, int fd, Interest want) noexcept;
+  void update(int fd) noexcept;
   void drain_wake() noexcept;
 
   UniqueFd epoll_;
   UniqueFd wake_;
-  std::unordered_map<int, Arms> by_fd_;
-  std::unordered_map<std::uint64_t, int> fd_of_;
+  ArmedFds armed_;
   std::vector<Event> always_ready_;  // arms of what epoll refuses: regular files
   std::vector<Event> events_;
 };
@@ -66,10 +59,6 @@ constexpr Interest interest_of(std::uint32_t ready) noexcept {
   return read | write;
 }
 
-constexpr Interest common(Interest a, Interest b) noexcept {
-  return static_cast<Interest>(static_cast<std::uint8_t>(a) & static_cast<std::uint8_t>(b));
-}
-
 /// In milliseconds, as epoll counts; -1 waits for ever. Rounded up: woken before its deadline, the
 /// loop would spin until it comes.
 int timeout_until(Clock::time_point deadline) noexcept {
@@ -81,49 +70,35 @@ int timeout_until(Clock::time_point deadline) noexcept {
   return static_cast<int>(std::min(left, milliseconds(INT_MAX)).count());
 }
 
-Interest EpollPoller::union_of(const Arms& arms) noexcept {
-  Interest all = Interest::none;
-  for (const Arm& arm : arms) all = all | arm.want;
-  return all;
-}
-
-bool EpollPoller::apply(int op, int fd, Interest want) noexcept {
+bool EpollPoller::tell_kernel(int op, int fd, Interest want) noexcept {
   epoll_event event{.events = epoll_bits(want), .data = {.fd = fd}};
   return ::epoll_ctl(epoll_.get(), op, fd, &event) == 0;
 }
 
 Result<void> EpollPoller::arm(int fd, Interest want, std::uint64_t cookie) {
-  assert(want != Interest::none && !fd_of_.contains(cookie));
-  const auto armed = by_fd_.find(fd);
-  const bool known = armed != by_fd_.end();
-  const Interest all = known ? union_of(armed->second) | want : want;
-  if (!apply(known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, all)) {
-    if (errno == EPERM) {
-      always_ready_.push_back({cookie, want});
-      return {};
+  const Interest before = armed_.wanted(fd);
+  if (!tell_kernel(before == Interest::none ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, fd, before | want)) {
+    if (errno != EPERM) {
+      return fail_sys(Errc::system, errno, "wait for descriptor " + std::to_string(fd));
     }
-    return fail_sys(Errc::system, errno, "wait for descriptor " + std::to_string(fd));
+    always_ready_.push_back({cookie, want});
+    wake();  // whoever waits for fd() hears of it, too
+    return {};
   }
-  by_fd_[fd].push_back({cookie, want});
-  fd_of_.emplace(cookie, fd);
+  armed_.add(fd, want, cookie);
   return {};
 }
 
 void EpollPoller::disarm(std::uint64_t cookie) noexcept {
   std::erase_if(always_ready_, [cookie](const Event& event) { return event.cookie == cookie; });
-  const auto found = fd_of_.find(cookie);
-  if (found == fd_of_.end()) return;
-  const int fd = found->second;
-  fd_of_.erase(found);
-  Arms& arms = by_fd_[fd];
-  std::erase_if(arms, [cookie](const Arm& arm) { return arm.cookie == cookie; });
-  // A failure can only mean that the fd is gone already, and then there is nothing to undo.
-  if (!arms.empty()) {
-    apply(EPOLL_CTL_MOD, fd, union_of(arms));
-  } else {
-    apply(EPOLL_CTL_DEL, fd, Interest::none);
-    by_fd_.erase(fd);
-  }
+  if (const auto fd = armed_.remove(cookie)) update(*fd);
+}
+
+/// After arms of `fd` have gone. A failure can only mean that the fd is gone already, and then
+/// there is nothing to undo.
+void EpollPoller::update(int fd) noexcept {
+  const Interest left = armed_.wanted(fd);
+  tell_kernel(left == Interest::none ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, fd, left);
 }
 
 Result<std::span<const Poller::Event>> EpollPoller::wait(Clock::time_point deadline) {
@@ -138,22 +113,11 @@ Result<std::span<const Poller::Event>> EpollPoller::wait(Clock::time_point deadl
     if (event.data.fd == wake_.get()) {
       drain_wake();
     } else {
-      take_ready(event.data.fd, event.events);
+      armed_.take(event.data.fd, interest_of(event.events), events_);
+      update(event.data.fd);
     }
   }
   return std::span<const Event>(events_);
-}
-
-void EpollPoller::take_ready(int fd, std::uint32_t ready) {
-  const auto armed = by_fd_.find(fd);
-  assert(armed != by_fd_.end() && "closed before it was disarmed");
-  if (armed == by_fd_.end()) return;
-  const std::size_t first = events_.size();
-  for (const Arm& arm : armed->second) {
-    const Interest got = common(arm.want, interest_of(ready));
-    if (got != Interest::none) events_.push_back({arm.cookie, got});
-  }
-  for (std::size_t i = first; i < events_.size(); ++i) disarm(events_[i].cookie);
 }
 
 void EpollPoller::drain_wake() noexcept {

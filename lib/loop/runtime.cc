@@ -5,25 +5,20 @@
 #include <utility>
 
 #include "base/escape.h"
-#include "loop/thread.h"
 
 namespace ferry {
 
-Result<std::unique_ptr<Runtime>> Runtime::create() {
-  std::unique_ptr<Runtime> runtime(new Runtime(FERRY_TRY(EventLoop::create())));
-  runtime->thread_ =
-      FERRY_TRY(start_thread("ferry-loop", [loop = runtime->loop_.get()] { loop->run(); }));
-  return runtime;
+Result<std::unique_ptr<Runtime>> Runtime::create(const RuntimeOptions& options) {
+  if (options.loop) return std::unique_ptr<Runtime>(new Runtime(nullptr, *options.loop));
+  auto thread = FERRY_TRY(IoThread::create("ferry-loop", options.poller));
+  EventLoop& loop = thread->loop();
+  return std::unique_ptr<Runtime>(new Runtime(std::move(thread), loop));
 }
 
-Runtime::Runtime(std::unique_ptr<EventLoop> loop) : loop_(std::move(loop)) {}
+Runtime::Runtime(std::unique_ptr<IoThread> thread, EventLoop& loop)
+    : thread_(std::move(thread)), loop_(loop) {}
 
-// The loop drops its Tasks before the transports go, which those may use.
-Runtime::~Runtime() {
-  if (!thread_.joinable()) return;
-  loop_->stop();
-  thread_.join();
-}
+Runtime::~Runtime() = default;
 
 void Runtime::add(std::unique_ptr<Transport> transport) {
   const auto same = std::ranges::find(transports_, transport->scheme(),

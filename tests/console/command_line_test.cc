@@ -106,6 +106,25 @@ TEST(CommonOptions, AreReadTogether) {
   EXPECT_EQ(common->log_level, LogLevel::debug);
 }
 
+Result<CommonOptions> with_poller(const char* name) {
+  const std::vector<OptionSpec> known = with_common_options({});
+  const std::vector<const char*> arguments = {"--poller", name};
+  return common_options(*CommandLine::parse(arguments, known), "x", "", known);
+}
+
+TEST(CommonOptions, APollerIsKnownByItsName) {
+  EXPECT_EQ(CommonOptions().poller, PollerKind::automatic);
+  EXPECT_EQ(with_poller("auto")->poller, PollerKind::automatic);
+  EXPECT_EQ(with_poller("io_uring")->poller, PollerKind::io_uring);
+  EXPECT_EQ(with_poller("epoll")->poller, PollerKind::epoll);
+  EXPECT_EQ(with_poller("poll")->poller, PollerKind::poll);
+  const auto wrong = with_poller("select");
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().code, Errc::usage);
+  EXPECT_EQ(wrong.error().text(),
+            "--poller 'select': no such way to wait (auto, io_uring, epoll or poll)");
+}
+
 TEST(CommonOptions, HelpAndVersionAreAnswers) {
   const std::vector<OptionSpec> known = with_common_options({});
   const std::vector<const char*> help = {"--help"};

@@ -131,6 +131,21 @@ TEST_F(Transfer, ABoundOnBandwidthIsKept) {
   EXPECT_GE(took.count(), 0.2) << "a quarter of a second, less a packet";
 }
 
+class TransferByPoller : public EndToEnd, public testing::WithParamInterface<const char*> {};
+
+TEST_P(TransferByPoller, AnImageArrives) {
+  const Words poller = {"--poller", GetParam()};
+  Process probe = migrate_send({"/no/image", "unix://@nobody", "--poller", GetParam()});
+  probe.wait();
+  if (probe.err().find("wait by io_uring") != std::string::npos) GTEST_SKIP() << probe.err();
+  const fs::path image = random_image("a.img", 16 * k_mib + 5);
+  transfer({image}, output_ / "out.img", poller, poller);
+  expect_same(image, output_ / "out.img");
+}
+
+INSTANTIATE_TEST_SUITE_P(Pollers, TransferByPoller, testing::Values("io_uring", "epoll", "poll"),
+                         [](const auto& test) { return std::string(test.param); });
+
 TEST_F(Transfer, AFullVerificationSaysSo) {
   const fs::path image = random_image("a.img", 16 * k_mib + 5);
   Receiver receiver({"-o", output_ / "out.img", "tcp://127.0.0.1:0"});

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -39,15 +41,11 @@ using testing::SocketPair;
 
 constexpr auto k_for_ever = Clock::time_point::max();
 
-struct Kind {
-  const char* name;
-  Result<std::unique_ptr<Poller>> (*make)();
-};
-
-class PollerTest : public ::testing::TestWithParam<Kind> {
+class PollerTest : public ::testing::TestWithParam<PollerKind> {
  protected:
   void SetUp() override {
-    auto poller = GetParam().make();
+    FERRY_SKIP_WHERE_THERE_IS_NO_POLLER(GetParam());
+    auto poller = make_poller(GetParam());
     ASSERT_TRUE(poller.has_value()) << poller.error().text();
     poller_ = *std::move(poller);
   }
@@ -172,6 +170,46 @@ TEST_P(PollerTest, AnFdClosedAfterDisarmIsSilentAlthoughItsDescriptionLives) {
   EXPECT_THAT(ready_now(), IsEmpty());
 }
 
+TEST_P(PollerTest, ACookieMayBeArmedAgainAfterDisarmAlthoughItsReportWasDue) {
+  SocketPair readable;
+  SocketPair silent;
+  readable.make_ours_readable();
+  arm(readable.ours.get(), Interest::read, 7);
+  poller_->disarm(7);
+  arm(silent.ours.get(), Interest::read, 7);
+  EXPECT_THAT(ready_now(), IsEmpty());
+  silent.make_ours_readable();
+  EXPECT_THAT(next(), ElementsAre(Event{7, Interest::read}));
+}
+
+TEST_P(PollerTest, ThePeerSeesACloseAtOnceAfterDisarm) {
+  for (int round = 0; round < 100; ++round) {
+    SocketPair line;
+    arm(line.ours.get(), Interest::read, 1);
+    arm(line.ours.get(), Interest::write, 2);
+    ready_now();  // the request has been in the kernel for a while, as after a real wait
+    poller_->disarm(1);
+    poller_->disarm(2);
+    line.ours.reset();
+    char byte;
+    ASSERT_EQ(::read(line.theirs.get(), &byte, 1), 0) << "round " << round;  // never EAGAIN
+  }
+}
+
+TEST_P(PollerTest, WhatAThreadHasArmedIsReportedAfterItsEnd) {
+  SocketPair line;
+  std::thread([this, &line] { arm(line.ours.get(), Interest::read, 1); }).join();
+  EXPECT_THAT(ready_now(), IsEmpty());
+  line.make_ours_readable();
+  EXPECT_THAT(next(), ElementsAre(Event{1, Interest::read}));
+}
+
+TEST_P(PollerTest, AThreadThatHasWaitedMayLeaveTheNextWaitToAnother) {
+  std::thread([this] { EXPECT_THAT(ready_now(), IsEmpty()); }).join();
+  poller_->wake();
+  EXPECT_THAT(wait_until(k_for_ever), IsEmpty());
+}
+
 /// Allows a process a few thousand descriptors, where the hard limit does.
 void raise_descriptor_limit() {
   rlimit limit;
@@ -194,6 +232,49 @@ TEST_P(PollerTest, AThousandFdsAreReportedOnceEach) {
     for (const Event& event : next()) ++reports[event.cookie];
   }
   for (const auto& [cookie, times] : reports) EXPECT_EQ(times, 1) << cookie;
+  EXPECT_THAT(ready_now(), IsEmpty());
+}
+
+/// The limit of descriptors, lowered for a while.
+class DescriptorLimit {
+ public:
+  explicit DescriptorLimit(rlim_t limit) {
+    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const rlimit lowered{.rlim_cur = limit, .rlim_max = before_.rlim_max};
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &lowered), 0);
+  }
+  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_;
+};
+
+TEST_P(PollerTest, AnFdTakesMoreArmsThanThereMayBeDescriptors) {
+  constexpr std::uint64_t k_arms = 3000;
+  SocketPair line;
+  const DescriptorLimit low(256);
+  for (std::uint64_t cookie = 1; cookie <= k_arms; ++cookie) {
+    arm(line.ours.get(), Interest::read, cookie);
+  }
+  EXPECT_THAT(ready_now(), IsEmpty());
+  line.make_ours_readable();
+  std::map<std::uint64_t, int> reports;
+  while (reports.size() < k_arms) {
+    for (const Event& event : next()) ++reports[event.cookie];
+  }
+  for (const auto& [cookie, times] : reports) EXPECT_EQ(times, 1) << cookie;
+  EXPECT_THAT(ready_now(), IsEmpty());
+}
+
+TEST_P(PollerTest, ManyArmsMayBeUndoneBetweenTwoWaits) {
+  constexpr std::uint64_t k_arms = 3000;  // more than a ring of completions holds
+  SocketPair line;
+  line.make_ours_readable();
+  for (std::uint64_t cookie = 1; cookie <= k_arms; ++cookie) {
+    arm(line.ours.get(), Interest::read, cookie);
+  }
+  for (std::uint64_t cookie = 1; cookie < k_arms; ++cookie) poller_->disarm(cookie);
+  EXPECT_THAT(next(), ElementsAre(Event{k_arms, Interest::read}));
   EXPECT_THAT(ready_now(), IsEmpty());
 }
 
@@ -311,8 +392,79 @@ TEST_P(PollerTest, ASignalDuringAWaitIsNoError) {
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
-INSTANTIATE_TEST_SUITE_P(Pollers, PollerTest, ::testing::Values(Kind{"epoll", &make_epoll_poller}),
-                         [](const auto& kind) { return kind.param.name; });
+INSTANTIATE_TEST_SUITE_P(Pollers, PollerTest, testing::all_pollers(), testing::name_of_poller);
+
+bool readable_now(int fd) {
+  pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&entry, 1, 0) == 1;
+}
+void wait_until_readable(int fd) {
+  pollfd entry{.fd = fd, .events = POLLIN, .revents = 0};
+  while (::poll(&entry, 1, -1) != 1) ASSERT_EQ(errno, EINTR);
+}
+
+/// Pollers with a descriptor of their own.
+class PollableTest : public PollerTest {
+ protected:
+  void SetUp() override {
+    PollerTest::SetUp();
+    if (poller_) fd_ = poller_->fd().value();
+  }
+  /// It may be readable for nothing, but not for ever.
+  void expect_silence() {
+    for (int turn = 0; turn < 10 && readable_now(fd_); ++turn) EXPECT_THAT(ready_now(), IsEmpty());
+    EXPECT_FALSE(readable_now(fd_));
+  }
+  int fd_ = -1;
+};
+
+TEST_P(PollableTest, TheFdIsReadableWhileAnArmIsReady) {
+  SocketPair line;
+  arm(line.ours.get(), Interest::read, 1);
+  expect_silence();
+  line.make_ours_readable();
+  wait_until_readable(fd_);
+  EXPECT_TRUE(readable_now(fd_));
+  EXPECT_THAT(next(), ElementsAre(Event{1, Interest::read}));
+  expect_silence();
+}
+
+TEST_P(PollableTest, TheFdIsReadableAfterAWakeFromAnotherThread) {
+  for (int round = 0; round < 10; ++round) {
+    std::jthread waker([this] { poller_->wake(); });
+    wait_until_readable(fd_);
+    EXPECT_THAT(wait_until(k_for_ever), IsEmpty());
+    expect_silence();
+  }
+}
+
+TEST_P(PollableTest, TheFdIsReadableForARegularFile) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::tmpfile(), &std::fclose);
+  ASSERT_TRUE(file);
+  arm(::fileno(file.get()), Interest::read, 1);
+  wait_until_readable(fd_);
+  EXPECT_THAT(next(), ElementsAre(Event{1, Interest::read}));
+  expect_silence();
+}
+
+TEST_P(PollableTest, TheFdIsSilentAfterDisarm) {
+  SocketPair line;
+  line.make_ours_readable();
+  arm(line.ours.get(), Interest::read, 1);
+  poller_->disarm(1);
+  expect_silence();
+}
+
+INSTANTIATE_TEST_SUITE_P(Pollers, PollableTest,
+                         ::testing::Values(PollerKind::io_uring, PollerKind::epoll),
+                         testing::name_of_poller);
+
+TEST(PollPoller, SaysThatItHasNoFd) {
+  const auto poller = make_poller(PollerKind::poll).value();
+  const auto fd = poller->fd();
+  ASSERT_FALSE(fd.has_value());
+  EXPECT_EQ(fd.error().code, Errc::unsupported);
+}
 
 }  // namespace
 }  // namespace ferry

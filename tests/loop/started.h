@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "ferry/event_loop.h"
@@ -65,8 +66,24 @@ struct SocketPair {
   UniqueFd theirs;
 };
 
-inline std::unique_ptr<EventLoop> new_loop() {
-  auto loop = EventLoop::create();
+/// For tests with a PollerKind as their parameter.
+inline auto all_pollers() {
+  return ::testing::Values(PollerKind::io_uring, PollerKind::epoll, PollerKind::poll);
+}
+inline constexpr auto name_of_poller = [](const auto& test) {
+  return std::string(to_string(test.param));
+};
+
+/// io_uring may be missing from the build or forbidden by the kernel; the others never are.
+#define FERRY_SKIP_WHERE_THERE_IS_NO_POLLER(kind)               \
+  if (const auto ferry_loop = ::ferry::EventLoop::create(kind); \
+      !ferry_loop && (kind) == ::ferry::PollerKind::io_uring) { \
+    GTEST_SKIP() << ferry_loop.error().text();                  \
+  }                                                             \
+  static_assert(true, "for the semicolon")
+
+inline std::unique_ptr<EventLoop> new_loop(PollerKind poller = PollerKind::automatic) {
+  auto loop = EventLoop::create(poller);
   EXPECT_TRUE(loop.has_value());
   return *std::move(loop);
 }

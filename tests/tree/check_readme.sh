@@ -17,12 +17,14 @@ fi
 cat > "$scratch/vm.h" << 'VM'
 #pragma once
 #include <ferry/memory.h>
+#include <functional>
 struct Vm {
   std::byte* ram();
   std::uint64_t ram_bytes();
   ferry::DirtyTracker& dirty_log();
   ferry::Result<void> stop();
   ferry::Result<void> go_on();
+  void when_readable(int fd, std::function<void()> call);
 };
 VM
 

@@ -58,6 +58,8 @@ expect_breach channels/a.cc 'int fd = epoll_create1(0);' \
   'channels/a.cc:1: epoll_ stays in the epoll poller'
 expect_breach lib/loop/poller_epoll.h 'int flags = EPOLLIN;' \
   'lib/loop/poller_epoll.h:1: epoll_ stays in the epoll poller'
+expect_breach lib/loop/event_loop.cc 'io_uring_submit(&ring);' \
+  'lib/loop/event_loop.cc:1: io_uring_ stays in the io_uring poller'
 expect_breach lib/multifd/a.h 'XXH64_hash_t hash;' \
   'lib/multifd/a.h:1: XXH stays where checksums are made'
 expect_breach migrate-send/main.cc '#include <spdlog/spdlog.h>' \
@@ -72,6 +74,8 @@ expect_breach tests/loop/a.cc 'std::this_thread::sleep_for(10ms);' \
   'tests/loop/a.cc:1: no sleep as synchronisation'
 expect_breach lib/base/a.cc 'usleep(10);' 'lib/base/a.cc:1: no sleep as synchronisation'
 expect_peace lib/loop/poller_epoll.cc 'int fd = epoll_create1(0);'
+expect_peace lib/loop/poller_io_uring.cc 'int fd = ring.ring_fd; io_uring_queue_exit(&ring);'
+expect_peace lib/loop/poller.cc 'return make_io_uring_poller();'
 expect_peace lib/loop/poller.h 'std::unique_ptr<Poller> make_epoll_poller();'
 expect_peace lib/loop/a.cc 'co_await loop.sleep_until(when);'
 expect_peace lib/base/a.cc '// no usleep(10) here'

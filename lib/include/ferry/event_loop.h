@@ -9,6 +9,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ferry/channel.h"
@@ -19,14 +20,26 @@ namespace [[gnu::visibility("default")]] ferry {
 
 using Clock = std::chrono::steady_clock;
 
+/// What of the kernel a loop waits with.
+enum class PollerKind {
+  automatic,  ///< io_uring where the kernel allows it, else epoll, else poll
+  io_uring,
+  epoll,
+  poll,  ///< works everywhere; a loop of it cannot be embedded
+};
+
+/// As --poller has it: "auto", "io_uring", "epoll", "poll".
+std::string_view to_string(PollerKind kind) noexcept;
+
 class Poller;
 
-/// Runs Tasks and timers on the thread that calls run(). Everything but what says "Thread-safe" is
-/// for that thread only (or for before it starts). What happens inside never blocks; blocking calls
-/// go to on_helper_thread().
+/// Runs Tasks and timers on the thread that calls run() or run_once(). Everything but what says
+/// "Thread-safe" is for that thread only (or for before it starts). What happens inside never
+/// blocks; blocking calls go to on_helper_thread().
 class EventLoop {
  public:
-  static Result<std::unique_ptr<EventLoop>> create();
+  /// Errc::unsupported, naming why, where there is no such poller on this machine.
+  static Result<std::unique_ptr<EventLoop>> create(PollerKind poller = PollerKind::automatic);
   /// Drops every spawned Task. Helper threads that are still in their blocking call (a resolver
   /// that hangs) are left to end by themselves, touching nothing of the loop.
   ~EventLoop();
@@ -67,6 +80,22 @@ class EventLoop {
   void run();
   /// Thread-safe.
   void stop() noexcept;
+
+  /// For a program that has a loop already and drives this one from it, in place of run(): watches
+  /// fd() and, whenever that is readable, calls run_once() with a deadline that has passed. Timers
+  /// and posted work make it readable too.
+  ///
+  /// fd() stays the loop's: nobody reads or closes it, and it is watched level-triggered (readable,
+  /// as long as there is something to do). Errc::unsupported with PollerKind::poll, which has none.
+  /// With io_uring the program's own wait may end with EINTR now and then, as after a signal.
+  Result<int> fd();
+  /// One turn: waits until there is something to do, but not beyond `deadline`, and does what is
+  /// ready, posted and due at that moment; what comes of it waits for the next turn. May return
+  /// without having done anything. stop() ends the wait, and is otherwise for run().
+  void run_once(Clock::time_point deadline);
+
+  /// What it waits with; never automatic.
+  PollerKind poller_kind() const noexcept;
 
   /// Callbacks beneath the Tasks, one-shot. Ids are never reused; 0 is none. What was unwatched or
   /// cancelled is never called, even when it was due already. unwatch() comes before close().

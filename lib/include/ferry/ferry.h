@@ -5,6 +5,7 @@
 #include "ferry/channel.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
+#include "ferry/io_thread.h"
 #include "ferry/memory.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
@@ -16,6 +17,6 @@
 namespace [[gnu::visibility("default")]] ferry {
 
 /// A Runtime that knows every transport of this build.
-Result<std::unique_ptr<Runtime>> make_runtime();
+Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options = {});
 
 }  // namespace ferry
