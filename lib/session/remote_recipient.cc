@@ -99,7 +99,7 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
     const wire::ControlFrame frame = FERRY_TRY(conversation_->next());
     if (const auto* suspects = std::get_if<wire::Suspects>(&frame)) {
       for (const PageRun& run : suspects->runs) {
-        FERRY_TRY(memory_.check(run));
+        (void)FERRY_TRY(memory_.check(run));
         again.mark(run);
         suspect_units_ += units_in(run.length);
       }
