@@ -13,9 +13,8 @@
 namespace ferry::fuzz {
 namespace {
 
-// How long the receiver may take to make an announced channel known. It bounds only what is
-// explored: a peer that does not wait for the answer is refused, and that is no finding.
-constexpr int k_patience_ms = 30;
+// How long the peer waits at a time for an answer that an honest one would wait for.
+constexpr int k_step_ms = 5;
 // A receiver that has not answered a Hello after so long hangs.
 constexpr int k_hang_ms = 15'000;
 
@@ -30,31 +29,42 @@ UniqueFd connect_to(const std::string& name) {
   return line;
 }
 
+std::string_view name_of(std::span<const std::byte> message) {
+  const auto frame = wire::decode_control(message);
+  return frame ? wire::name_of(*frame) : std::string_view();
+}
+
 }  // namespace
 
 void FuzzedPeer::say(const SessionScript& script) {
   Sealer sealer;
   for (const Step& step : script.steps) {
-    open(step.line);
     const Bytes bytes =
         script.seals == SessionScript::Seals::put_right ? sealer.put_right(step) : step.bytes;
+    if (const auto answer = awaited_before(step.line, bytes); !answer.empty()) wait_for(answer);
+    if (!lines_[step.line]) lines_[step.line] = connect_to(address_);
     // What does not fit is lost, as on a line that is cut: the peer never waits for the receiver.
     (void)::send(lines_[step.line].get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (step.line == 0) announced_ = true;
+    if (name_of(bytes) == "commit") wait_for("started");
   }
 }
 
-void FuzzedPeer::open(unsigned line) {
-  if (opened_[line]) return;
-  opened_[line] = true;
-  if (line != 0 && announced_) wait_until_announced();
-  lines_[line] = connect_to(address_);
+/// The answer that an honest peer hears before it goes on with `bytes`; empty where it need not.
+std::string_view FuzzedPeer::awaited_before(unsigned line, const Bytes& bytes) const {
+  if (!lines_[0]) return {};
+  if (line != 0 && !lines_[line]) return "channels-ack";
+  const std::string_view name = name_of(bytes);
+  if (name == "prepare") return "round-ack";
+  if (name == "commit") return "ready";
+  const bool packet = ByteReader(bytes).u32() == wire::k_packet_form.magic;
+  return line == 0 && packet ? "layout-ack" : "";
 }
 
-void FuzzedPeer::wait_until_announced() {
-  while (!heard("channels-ack") && !heard("abort") && hear_more(k_patience_ms)) {
+void FuzzedPeer::wait_for(std::string_view answer) {
+  while (!heard(answer) && !heard("abort") && patience_ms_ > 0) {
+    if (hear_more(k_step_ms)) continue;
+    patience_ms_ -= k_step_ms;
   }
-  announced_ = false;
 }
 
 bool FuzzedPeer::end(SessionScript::Ending ending) {
@@ -104,8 +114,7 @@ bool FuzzedPeer::admitted() const {
 bool FuzzedPeer::heard(std::string_view frame_name) const {
   std::span<const std::byte> rest = heard_;
   for (auto message = first_message(rest); !message.empty(); message = first_message(rest)) {
-    const auto frame = wire::decode_control(message);
-    if (frame && wire::name_of(*frame) == frame_name) return true;
+    if (name_of(message) == frame_name) return true;
     rest = rest.subspan(message.size());
   }
   return false;

@@ -23,8 +23,8 @@ class FuzzedPeer {
   bool end(SessionScript::Ending ending);
 
  private:
-  void open(unsigned line);
-  void wait_until_announced();
+  std::string_view awaited_before(unsigned line, const Bytes& bytes) const;
+  void wait_for(std::string_view answer);
   bool hear_more(int timeout_ms);
   static std::span<const std::byte> first_message(std::span<const std::byte> from);
   bool heard(std::string_view frame_name) const;
@@ -33,9 +33,10 @@ class FuzzedPeer {
 
   const std::string address_;
   std::array<UniqueFd, k_lines> lines_;
-  std::array<bool, k_lines> opened_{};
-  bool announced_ = false;  // may the control channel have announced channels since the last look?
-  Bytes heard_;             // on the control channel
+  // It bounds only what is explored: a peer that does not wait for an answer is refused, or fails,
+  // and that is no finding.
+  int patience_ms_ = 60;
+  Bytes heard_;  // on the control channel
 };
 
 }  // namespace ferry::fuzz
