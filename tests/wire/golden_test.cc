@@ -45,7 +45,8 @@ TEST(Golden, Version1IsStillWrittenAsItWas) {
   std::ranges::copy(streams_in(k_golden / "v1", ".down"), std::back_inserter(streams));
   for (const auto& path : streams) {
     const Bytes stream = read_bytes(path);
-    for (const Piece& piece : pieces_of(stream).value()) {
+    const auto pieces = pieces_of(stream).value();
+    for (const Piece& piece : pieces) {
       if (piece.kind == Piece::Kind::payload) continue;
       const Bytes message(piece.bytes.begin(), piece.bytes.end());
       EXPECT_EQ(to_hex(encoded_again(message)), to_hex(message)) << path;
