@@ -20,7 +20,7 @@ constexpr std::size_t k_run_bytes = 32;
 /// The length that a header would have by its own counts; 0 where the bytes end before it does.
 std::size_t header_length(const Bytes& bytes) {
   if (bytes.size() < k_header_bytes) return 0;
-  ByteReader counts(std::span(bytes).subspan(k_runs_at));
+  ByteReader counts{std::span(bytes).subspan(k_runs_at)};
   const std::size_t runs = counts.u16();
   const std::size_t checksums = counts.u32();
   const std::size_t length =
