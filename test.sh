@@ -1,20 +1,21 @@
 #!/bin/bash
-# ./test.sh [release|asan|tsan]...: installs what is missing, builds, and runs the tests; all three
-# builds unless some are named. Stops at the first that fails; ends with ctest's closing line.
+# ./test.sh [release|asan|tsan|fuzz]...: installs what is missing, builds, and runs the tests; all
+# four builds unless some are named. Stops at the first that fails; ends with ctest's closing line.
 #
 #   release  everything
 #   asan     everything but the checks of the tree, under the address and undefined-behaviour sanitizers
 #   tsan     what has threads (loop, multifd, session, conformance), under the thread sanitizer
+#   fuzz     ten seconds of libFuzzer for each fuzz target; skipped where there is no clang 19
 set -euo pipefail
 cd "$(dirname "$0")"
 
 builds=("$@")
-[ ${#builds[@]} -gt 0 ] || builds=(release asan tsan)
+[ ${#builds[@]} -gt 0 ] || builds=(release asan tsan fuzz)
 for build in "${builds[@]}"; do
   case $build in
-    release | asan | tsan) ;;
+    release | asan | tsan | fuzz) ;;
     *)
-      echo "usage: ./test.sh [release|asan|tsan]..." >&2
+      echo "usage: ./test.sh [release|asan|tsan|fuzz]..." >&2
       exit 2
       ;;
   esac
@@ -60,11 +61,22 @@ run_tests() {
   sed '/^Total Test time/q' "$summary"
 }
 
+# clang is an optional package: a machine whose distribution does not have it tests all the rest.
+fuzzer_is_here() {
+  .ci/install fuzz || true
+  echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
+    clang++-19 -fsanitize=fuzzer,address -x c++ -o "$scratch/fuzzer" - 2> /dev/null
+}
+
 test_build() {
   local preset=$1 folder=build-$1 wrapper=
   [ "$preset" = release ] && folder=build
   [ "$preset" = tsan ] && wrapper=without_randomness
   printf '\n== %s\n' "$preset"
+  if [ "$preset" = fuzz ] && ! fuzzer_is_here; then
+    echo "skipped: fuzz: no clang++-19 with libFuzzer on this machine, nor in its packages"
+    return 0
+  fi
   cmake --preset "$preset" > "$scratch/configure" 2>&1 || { cat "$scratch/configure" >&2; return 1; }
   # Test programs run while they are built: they are asked for their tests.
   $wrapper cmake --build --preset "$preset"

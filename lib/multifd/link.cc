@@ -53,7 +53,7 @@ Result<void> Link::finish() {
 Result<std::optional<Link::Message>> Link::next() {
   message_.resize(wire::k_prologue_bytes);
   const iovec prologue = piece_of(message_);
-  if (!FERRY_TRY(read_exactly(std::span(&prologue, 1)))) return std::nullopt;
+  if (!FERRY_TRY(read_exactly(std::span(&prologue, 1), Hearing::none))) return std::nullopt;
 
   const wire::MessageKind kind = FERRY_TRY(wire::message_kind(message_));
   const std::size_t length =
@@ -61,16 +61,17 @@ Result<std::optional<Link::Message>> Link::next() {
                                                    : wire::packet_header_length(message_));
   message_.resize(length);
   const iovec rest = piece_of(std::span(message_).subspan(wire::k_prologue_bytes));
-  if (!FERRY_TRY(read_exactly(std::span(&rest, 1)))) return cut_short();
+  if (!FERRY_TRY(read_exactly(std::span(&rest, 1), Hearing::none))) return cut_short();
+  liveness_.heard();
   return Message{kind, message_};
 }
 
 Result<void> Link::read_payload(std::span<const iovec> into) {
-  if (!FERRY_TRY(read_exactly(into))) return cut_short();
+  if (!FERRY_TRY(read_exactly(into, Hearing::every_piece))) return cut_short();
   return {};
 }
 
-Result<bool> Link::read_exactly(std::span<const iovec> into) {
+Result<bool> Link::read_exactly(std::span<const iovec> into, Hearing hearing) {
   IovecWindow wanted(into);
   std::size_t left = total_bytes(into);
   bool begun = false;
@@ -99,7 +100,7 @@ Result<bool> Link::read_exactly(std::span<const iovec> into) {
       return false;
     }
     begun = true;
-    liveness_.heard();
+    if (hearing == Hearing::every_piece) liveness_.heard();
     wanted.advance(std::min(got, asked));
     left -= std::min(got, asked);
     if (got > asked) {

@@ -38,7 +38,9 @@ class Link {
     std::span<const std::byte> bytes;
   };
   /// Blocks for the next message; nothing when the peer has finished between two of them. After a
-  /// packet's header its payload must be read before the next message.
+  /// packet's header its payload must be read before the next message. The peer counts as heard
+  /// when all of it is here: with a length that was damaged, heartbeats would fill a message that
+  /// never ends.
   Result<std::optional<Message>> next();
   /// Blocks until all of `into` is filled.
   Result<void> read_payload(std::span<const iovec> into);
@@ -49,9 +51,12 @@ class Link {
   ZeroCopyIo* zero_copy() const noexcept { return channel_->facets().zero_copy; }
 
  private:
+  /// Which bytes say that the peer is alive?
+  enum class Hearing { every_piece, none };
   /// False when the peer finished before the first byte.
   Result<bool> read_exactly(std::span<const iovec> into);
   std::unexpected<Error> all_was_said() const;
+  Result<bool> read_exactly(std::span<const iovec> into, Hearing hearing);
   std::unexpected<Error> cut_short() const;
 
   std::unique_ptr<Channel> channel_;

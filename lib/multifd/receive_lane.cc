@@ -56,7 +56,7 @@ Result<void> ReceiveLane::admit(const wire::PacketHeader& header) const {
   if (round_ended_ && (header.flags & wire::k_resend) == 0) {
     return refuse("the round has ended on this channel");
   }
-  for (const wire::WireRun& run : header.runs) FERRY_TRY(receiver_.memory_.check(run.run));
+  for (const wire::WireRun& run : header.runs) (void)FERRY_TRY(receiver_.memory_.check(run.run));
   return {};
 }
 

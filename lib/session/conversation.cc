@@ -81,6 +81,11 @@ Result<wire::ControlFrame> Conversation::next() {
   return std::unexpected(*first_.get());  // nothing else closes the queue
 }
 
+std::uint64_t Conversation::peer_verified() {
+  const std::scoped_lock lock(mutex_);
+  return peer_.bytes_verified;
+}
+
 void Conversation::fail(Error error) {
   const Errc code = error.code;
   if (first_.set(std::move(error))) spread(code);

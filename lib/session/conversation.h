@@ -58,6 +58,9 @@ class Conversation {
   template <class Frame>
   Result<Frame> expect();
 
+  /// Thread-safe. What the peer's last heartbeat said has arrived there.
+  std::uint64_t peer_verified();
+
   /// Thread-safe. Ends the session, unless something else did before.
   void fail(Error error);
 

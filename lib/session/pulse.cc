@@ -25,7 +25,7 @@ Pulse::Pulse(EventLoop& loop, const Liveness& liveness, std::chrono::millisecond
              std::function<void()> beat, std::function<void()> silent)
     : loop_(loop),
       liveness_(liveness),
-      timeout_(std::max<std::chrono::milliseconds>(timeout, 3 * k_interval)),
+      timeout_(std::max<std::chrono::milliseconds>(timeout, k_shortest_silence)),
       beat_(std::move(beat)),
       silent_(std::move(silent)) {}
 

@@ -14,13 +14,16 @@
 
 namespace ferry {
 
+/// Three heartbeats: less says nothing of a peer.
+inline constexpr std::chrono::seconds k_shortest_silence{3};
+
 /// Beats from start() to destruction. Two places, since a heartbeat may block on a peer that
 /// does not read, and silence must be noticed just then: the beat has a thread of its own, the
 /// watch is a Task on the loop.
 class Pulse {
  public:
   /// `beat` is called each second on the pulse's thread; `silent` once, on the loop's, when nothing
-  /// was heard for `timeout` (at least three heartbeats long).
+  /// was heard for `timeout` (at least k_shortest_silence).
   Pulse(EventLoop& loop, const Liveness& liveness, std::chrono::milliseconds timeout,
         std::function<void()> beat, std::function<void()> silent);
   /// Waits for a beat() that is under way: whatever it blocks in is to be cancelled before.

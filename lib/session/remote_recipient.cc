@@ -86,7 +86,22 @@ Result<void> RemoteRecipient::open_lanes() {
 
 Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
   sender_.begin_round(round, motion);
+  watch_progress();
   return {};
+}
+
+void RemoteRecipient::watch_progress() {
+  watch_.emplace(
+      runtime_.loop(), options_.timeout,
+      [this] { return sender_.totals().wire_bytes + conversation_->peer_verified(); },
+      [this] {
+        conversation_->fail({Errc::timed_out,
+                             0,
+                             fmt::format("send pages to {}: none has gone or arrived for a while, "
+                                         "though the receiver is alive",
+                                         peer_),
+                             {}});
+      });
 }
 
 Result<void> RemoteRecipient::submit(const PageRun& run, Content content) {
@@ -100,14 +115,17 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
     const wire::ControlFrame frame = FERRY_TRY(conversation_->next());
     if (const auto* suspects = std::get_if<wire::Suspects>(&frame)) {
       for (const PageRun& run : suspects->runs) {
-        FERRY_TRY(memory_.check(run));
+        (void)FERRY_TRY(memory_.check(run));
         again.mark(run);
         suspect_units_ += units_in(run.length);
       }
       continue;
     }
     const auto* ack = std::get_if<wire::RoundAck>(&frame);
-    if (ack != nullptr && ack->round == round) return {};
+    if (ack != nullptr && ack->round == round) {
+      watch_.reset();
+      return {};
+    }
     return fail(Errc::protocol, fmt::format("end round {}: the receiver answered '{}'", round,
                                             wire::name_of(frame)));
   }

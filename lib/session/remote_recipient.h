@@ -3,12 +3,14 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "ferry/guest.h"
 #include "ferry/runtime.h"
 #include "multifd/page_sender.h"
 #include "session/conversation.h"
+#include "session/progress_watch.h"
 #include "session/recipient.h"
 #include "wire/hello.h"
 
@@ -46,6 +48,7 @@ class RemoteRecipient final : public Recipient {
   Result<void> open_lanes();
   Result<bool> intercept(const wire::ControlFrame& frame);
   void cut(Errc why);
+  void watch_progress();
   wire::Heartbeat heartbeat() const;
   Progress progress(const wire::Heartbeat& peer) const;
 
@@ -67,6 +70,7 @@ class RemoteRecipient final : public Recipient {
   bool cut_ = false;
   std::vector<std::unique_ptr<Link>> links_;
   PageSender sender_;
+  std::optional<ProgressWatch> watch_;  // of a round; last: it uses all of the above
 };
 
 }  // namespace ferry

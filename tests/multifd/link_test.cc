@@ -260,5 +260,20 @@ TEST(Link, CancelWakesAReaderAndAWriter) {
   EXPECT_EQ(writing, Errc::timed_out);
 }
 
+TEST(Link, AMessageIsASignOfLifeWhenAllOfItIsHere) {
+  Liveness liveness;
+  auto [ours, peer] = make_buffer_pair(1);  // a write returns when all but its last byte was read
+  Link link(std::move(ours), liveness);
+  const auto begun = liveness.last();
+  std::thread reader([&] { EXPECT_TRUE(link.next()); });
+  const Bytes message = wire::encode(wire::Heartbeat{});
+  const auto half = std::span(message).first(message.size() / 2);
+  EXPECT_TRUE(write_bytes(*peer, half));
+  EXPECT_EQ(liveness.last(), begun);
+  EXPECT_TRUE(write_bytes(*peer, std::span(message).subspan(half.size())));
+  reader.join();
+  EXPECT_GT(liveness.last(), begun);
+}
+
 }  // namespace
 }  // namespace ferry::test

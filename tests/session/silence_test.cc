@@ -51,6 +51,37 @@ TEST(Silence, EndsASessionOnBothSides) {
   EXPECT_TRUE(from.runs());
 }
 
+TEST(Silence, OfPageChannelsAloneEndsASessionToo) {
+  // A network that swallows pages, while the control channel carries every heartbeat.
+  const auto runtime = runtime_of_all_transports();
+  MemorySource from(layout_of({100 * k_unit_bytes}));
+  Door door;
+  std::atomic<Peer*> beating = nullptr;
+  SendOptions options;
+  options.channels = 1;
+  options.timeout = 1ms;  // less than the floor
+  options.observer.progress = [&](const Progress&) {
+    if (Peer* const peer = beating) peer->say(wire::Heartbeat{});
+  };
+  Call sent = sending(*runtime, from, door.uri(), options);
+  Peer control = door.accept();
+  beating = &control;
+  control.hear<wire::LayoutFrame>();
+  control.say(wire::LayoutAck{});
+  control.hear<wire::AddChannels>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  const Peer page = door.accept();
+
+  const auto abort = control.hear<wire::Abort>();
+  EXPECT_EQ(abort.code, Errc::timed_out);
+  control.finish();
+  const Outcome outcome = sent.outcome();
+  EXPECT_EQ(outcome.why_not.value().code, Errc::timed_out);
+  EXPECT_THAT(why_not(outcome), HasSubstr("send pages to"));
+  EXPECT_EQ(outcome.owner, Owner::source);
+  EXPECT_TRUE(from.runs());
+}
+
 /// Counts, and lets a waiter know when there are enough.
 class Beats {
  public:
