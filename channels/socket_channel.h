@@ -33,7 +33,7 @@ namespace ferry {
 ///
 /// A failure belongs to its direction: each repeats its own first one, and a cut line soon gives
 /// both theirs. cancel() fails all that has not failed before.
-class SocketChannel final : public Channel, private Pollable {
+class SocketChannel final : public Channel, private FdPassing {
  public:
   /// `socket` is connected, of type SOCK_STREAM.
   SocketChannel(UniqueFd socket, ChannelInfo info);
@@ -45,15 +45,26 @@ class SocketChannel final : public Channel, private Pollable {
   Result<void> finish() override;
   void cancel(Errc why = Errc::cancelled) noexcept override;
   const ChannelInfo& info() const noexcept override { return info_; }
-  Facets facets() noexcept override { return {.placed_io = nullptr, .pollable = this}; }
+  Facets facets() noexcept override {
+    return {.placed_io = nullptr, .pollable = this, .fd_passing = passes_fds_ ? this : nullptr};
+  }
 
  private:
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
   int fd() const noexcept override { return fd_.get(); }
 
-  Result<Step> receive(std::span<const iovec> into, int flags);
-  Result<Step> send(IovecWindow& from, int flags);
+  Result<Received> read_some_with_fds(std::span<const iovec> into) override;
+  Result<void> write_with_fds(std::span<const iovec> from, std::span<const int> fds) override;
+  Result<ReceivedStep> try_read_some_with_fds(std::span<const iovec> into) override;
+  Result<Step> try_write_some_with_fds(std::span<const iovec> from,
+                                       std::span<const int> fds) override;
+
+  Result<Step> receive(std::span<const iovec> into, msghdr& message, int flags);
+  Result<ReceivedStep> receive_with_fds(std::span<const iovec> into, int flags);
+  Result<void> write_all(std::span<const iovec> from, std::span<const int> fds);
+  Result<Step> send(IovecWindow& from, std::span<const int> fds, int flags);
+  Result<void> check_fds(std::span<const iovec> from, std::span<const int> fds) const;
   Result<Step> end_of_reading();
   Result<void> check_writing();
   std::unexpected<Error> reading_failed(int sys);
@@ -63,6 +74,7 @@ class SocketChannel final : public Channel, private Pollable {
 
   const UniqueFd fd_;
   const ChannelInfo info_;
+  const bool passes_fds_;        // AF_UNIX
   const std::string read_act_;   // "read from tcp://node7:4446"
   const std::string write_act_;  // "write to ..."
   CancelReason cancelled_;

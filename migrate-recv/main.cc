@@ -15,7 +15,7 @@ namespace ferry {
 namespace {
 
 Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, Log& log) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(command.common.runtime));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
   FERRY_TRY(runtime->transport(command.at.scheme));

@@ -30,7 +30,7 @@ class PrivacyNote {
 };
 
 Result<Outcome> send_images(const SendCommand& command, Console& console, Log& log) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(command.common.runtime));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
   FERRY_TRY(runtime->transport(command.to.scheme));

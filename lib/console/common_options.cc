@@ -7,6 +7,7 @@ namespace ferry {
 std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
   const OptionSpec common[] = {
       {"timeout", 0, "SECONDS", "give up after so much silence (default 30)"},
+      {"mptcp", 0, "", "tcp over all paths between the hosts at once, where both have MPTCP"},
       {"json", 0, "", "say everything as JSON events on standard output, one a line"},
       {"quiet", 'q', "", "say nothing but errors"},
       {"log-level", 0, "LEVEL", "trace, debug, info, warning (default), error or off"},
@@ -28,6 +29,7 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
   if (const auto level = line.text("log-level")) {
     common.log_level = FERRY_TRY(parse_log_level(*level));
   }
+  common.runtime.mptcp = line.has("mptcp");
   constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped
   if (const auto seconds = FERRY_TRY(line.decimal("timeout", 0.001, k_longest))) {
     common.timeout =

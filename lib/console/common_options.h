@@ -11,6 +11,7 @@
 #include "console/command_line.h"
 #include "console/console.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 
 namespace ferry {
 
@@ -20,6 +21,7 @@ struct CommonOptions {
   Console::Chatter chatter = Console::Chatter::all;
   LogLevel log_level = LogLevel::warning;
   std::chrono::milliseconds timeout{30'000};  ///< of silence
+  RuntimeOptions runtime;
 };
 
 /// Those of a command, and after them the common ones.

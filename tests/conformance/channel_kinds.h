@@ -26,9 +26,13 @@ enum class QuietDestruction { is_a_cut, reads_as_a_finish };
 /// Has it the facet Pollable?
 enum class Polls { no, yes };
 
+/// Has it the facet FdPassing?
+enum class PassesFds { no, yes };
+
 struct ChannelKind {
   std::string name;
   Polls polls;
+  PassesFds passes_fds;
   QuietDestruction quiet_destruction;
   /// How many bytes are more than it holds, and still pass quickly.
   std::size_t a_lot;
@@ -41,5 +45,6 @@ struct ChannelKind {
 /// A new kind of channel is one line in here.
 std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
+std::vector<ChannelKind> every_channel_that_passes_fds();
 
 }  // namespace ferry::test

@@ -11,6 +11,13 @@
 
 namespace ferry {
 
+/// What is chosen for all migrations of one Runtime.
+struct RuntimeOptions {
+  /// MPTCP for `tcp`: a line may use all paths between two hosts at once. Where this host or the
+  /// peer has none the line is plain TCP, and the migration warns.
+  bool mptcp = false;
+};
+
 /// Owns the event loop's thread and the transports. Any number of migrations may use one Runtime at
 /// the same time; it must outlive them. make_runtime() (ferry/ferry.h) gives one that knows every
 /// transport of this build.

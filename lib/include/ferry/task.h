@@ -19,9 +19,9 @@
 // coroutine from a callback of the loop (watch, call_at, post) and not from inside another
 // coroutine: the one that runs could then be dropped while it runs.
 //
-// Coroutine parameters are taken by value, or outlive the Task. A lambda that captures, and a struct
-// written with braces (`Uri{...}`), get a name before a co_await expression uses them: as temporaries
-// of such an expression GCC 12 destroys them twice.
+// Coroutine parameters are taken by value, or outlive the Task. A lambda that captures, and a
+// struct written with braces (`Uri{...}`), get a name before a co_await expression uses them: as
+// temporaries of such an expression GCC 12 destroys them twice.
 #pragma once
 
 #include <cassert>
