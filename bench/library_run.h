@@ -13,6 +13,7 @@ namespace ferry::bench {
 struct Transfer {
   std::uint64_t bytes = 0;
   unsigned channels = 1;
+  unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
 };
 
 /// Random memory into memory, all pages of both sides there beforehand.

@@ -72,7 +72,8 @@ std::vector<ChannelKind> every_channel() {
   return {
       {"TcpV4", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://127.0.0.1:0")},
       {"TcpV6", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://[::1]:0")},
-      {"Mptcp", k_polls, k_no_fds, is_a_cut, mib(4), over(multipath_tcp, "tcp://127.0.0.1:0")},
+      {"Mptcp", k_polls, k_no_fds, is_a_cut, mib(4), over(multipath_tcp, "tcp://127.0.0.1:0"),
+       CancelReachesPeer::when_destroyed},
       {"UnixPath", k_polls, k_fds, reads_as_a_finish, mib(4),
        over(make_unix_transport, "unix:///tmp/" + own)},
       {"UnixAbstract", k_polls, k_fds, reads_as_a_finish, mib(4),

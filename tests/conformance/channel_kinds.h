@@ -29,6 +29,9 @@ enum class Polls { no, yes };
 /// Has it the facet FdPassing?
 enum class PassesFds { no, yes };
 
+/// When does a peer that is blocked hear of a cancel()?
+enum class CancelReachesPeer { at_once, when_destroyed };
+
 struct ChannelKind {
   std::string name;
   Polls polls;
@@ -38,6 +41,7 @@ struct ChannelKind {
   std::size_t a_lot;
   /// Connects two ends. The loop runs in its thread.
   std::function<Result<Ends>(LoopThread&)> connect;
+  CancelReachesPeer cancel_reaches_peer = CancelReachesPeer::at_once;
 
   friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
 };
