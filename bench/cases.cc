@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "bench/control_plane.h"
 #include "bench/data.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
@@ -162,6 +163,8 @@ const std::vector<Case>& all_cases() {
       {"zeros", "resident zeros in the library, page faults included", zeros},
       {"image-sparse", "64 GiB with 16 MiB of data through the commands", image_sparse},
       {"peak-memory", "the commands' memory beyond the image", peak},
+      {"control-plane", "255 channels connected, greeted and closed, over one page", control_plane},
+      {"silent-peers", "a transfer beside 1000 silent connections, and without them", silent_peers},
       {"start-up", "--version of each command", start_up_of_both},
   };
   return cases;

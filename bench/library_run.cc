@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "bench/bare_limit.h"
+#include "bench/control_plane.h"
 #include "bench/data.h"
 #include "bench/process.h"
 #include "ferry/ferry.h"
@@ -166,6 +167,7 @@ Result<Run> ferry_memory(const Transfer& transfer) {
         fill(memory.bytes(), transfer.kind);
         const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
         GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1));
+        const SilentPeers silent = FERRY_TRY(SilentPeers::connect(where, transfer.silent_peers));
         return measured(side,
                         [&] { return ferry_send(*runtime, guest, where, transfer.channels); });
       });

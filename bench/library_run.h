@@ -23,6 +23,7 @@ struct Transfer {
   unsigned channels = 1;
   BareLine line = BareLine::tcp;
   Kind kind = Kind::random;
+  unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
 };
 
 /// Memory into memory, all pages of both sides there beforehand.

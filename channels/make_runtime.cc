@@ -10,7 +10,9 @@ namespace ferry {
 
 Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   auto runtime = FERRY_TRY(Runtime::create(options));
-  runtime->add(make_tcp_transport());
+  TcpOptions tcp;
+  if (options.mptcp) tcp.kind = TcpKind::multipath;
+  runtime->add(make_tcp_transport(std::move(tcp)));
   runtime->add(make_unix_transport());
   runtime->add(make_rdma_transport());
   return runtime;

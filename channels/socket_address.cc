@@ -67,6 +67,10 @@ std::unexpected<Error> lookup_failed(const std::string& host, const Lookup& look
 
 }  // namespace
 
+bool operator==(const SocketAddress& one, const SocketAddress& other) noexcept {
+  return one.length == other.length && std::memcmp(&one.storage, &other.storage, one.length) == 0;
+}
+
 Result<SocketAddress> unix_address(std::string_view path, const std::string& act) {
   const bool abstract = path.starts_with('@');
   sockaddr_un address{};
@@ -135,24 +139,38 @@ std::uint16_t port_of(const SocketAddress& address) noexcept {
   return 0;
 }
 
+SocketAddress with_port(SocketAddress address, std::uint16_t port) noexcept {
+  if (address.family() == AF_INET) {
+    reinterpret_cast<sockaddr_in&>(address.storage).sin_port = htons(port);
+  } else if (address.family() == AF_INET6) {
+    reinterpret_cast<sockaddr_in6&>(address.storage).sin6_port = htons(port);
+  }
+  return address;
+}
+
 bool is_any(const SocketAddress& address) noexcept {
   if (address.family() == AF_INET) return as_v4(address).sin_addr.s_addr == htonl(INADDR_ANY);
   if (address.family() == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&as_v6(address).sin6_addr);
   return false;
 }
 
-std::string tcp_text(const SocketAddress& address) {
+std::string host_text(const SocketAddress& address) {
   std::array<char, NI_MAXHOST> host{};
   if (::getnameinfo(address.get(), address.length, host.data(), host.size(), nullptr, 0,
                     NI_NUMERICHOST) != 0) {
-    return "an unknown tcp peer";
+    return {};
   }
   std::string_view text(host.data());
   constexpr std::string_view k_mapped = "::ffff:";
   if (text.starts_with(k_mapped) && text.contains('.')) text.remove_prefix(k_mapped.size());
+  return std::string(text);
+}
+
+std::string tcp_text(const SocketAddress& address) {
   Uri uri;
   uri.scheme = "tcp";
-  uri.host = std::string(text);
+  uri.host = host_text(address);
+  if (uri.host.empty()) return "an unknown tcp peer";
   uri.port = port_of(address);
   return uri.text();
 }

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/iovec_window.h"
+#include "channels/fd_message.h"
 
 namespace ferry {
 namespace {
@@ -33,11 +34,15 @@ Error failure(int sys, const std::string& act) {
   return {is_cut(sys) ? Errc::disconnected : Errc::system, sys, act, {}};
 }
 
-msghdr message_of(std::span<const iovec> pieces) noexcept {
-  msghdr message{};
-  message.msg_iov = const_cast<iovec*>(pieces.data());  // the kernel does not write to the list
-  message.msg_iovlen = pieces.size();
-  return message;
+bool is_unix(int socket) noexcept {
+  int family = 0;
+  socklen_t length = sizeof family;
+  return ::getsockopt(socket, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 && family == AF_UNIX;
+}
+
+void put(std::span<const iovec> pieces, msghdr& into) noexcept {
+  into.msg_iov = const_cast<iovec*>(pieces.data());  // the kernel does not write to the list
+  into.msg_iovlen = pieces.size();
 }
 
 }  // namespace
@@ -45,6 +50,7 @@ msghdr message_of(std::span<const iovec> pieces) noexcept {
 SocketChannel::SocketChannel(UniqueFd socket, ChannelInfo info)
     : fd_(std::move(socket)),
       info_(std::move(info)),
+      passes_fds_(is_unix(fd_.get())),
       read_act_("read from " + info_.peer),
       write_act_("write to " + info_.peer) {}
 
@@ -57,19 +63,41 @@ SocketChannel::~SocketChannel() {
 
 Result<std::size_t> SocketChannel::read_some(std::span<const iovec> into) {
   for (;;) {
-    const Step step = FERRY_TRY(receive(into, 0));
+    msghdr message{};
+    const Step step = FERRY_TRY(receive(into, message, 0));
     if (step.wait_for == Interest::none) return step.bytes;
     wait_for(POLLIN);
   }
 }
 
+Result<FdPassing::Received> SocketChannel::read_some_with_fds(std::span<const iovec> into) {
+  for (;;) {
+    ReceivedStep received = FERRY_TRY(receive_with_fds(into, 0));
+    if (received.step.wait_for == Interest::none) {
+      return Received{.bytes = received.step.bytes, .fds = std::move(received.fds)};
+    }
+    wait_for(POLLIN);
+  }
+}
+
 Result<void> SocketChannel::write(std::span<const iovec> from, Loan loan) {
+  return write_all(from, {}, loan);
+}
+
+Result<void> SocketChannel::write_with_fds(std::span<const iovec> from, std::span<const int> fds) {
+  FERRY_TRY(check_fds(from, fds));
+  return write_all(from, fds, Loan::none);
+}
+
+Result<void> SocketChannel::write_all(std::span<const iovec> from, std::span<const int> fds,
+                                      Loan loan) {
   IovecWindow rest(from);
   do {
     const bool lending = loan == Loan::until_flush && zero_copy_.worthwhile();
     if (lending) zero_copy_.collect();  // unread notifications use up what the socket may lock
-    const Step step = FERRY_TRY(send(rest, lending ? MSG_ZEROCOPY : 0));
+    const Step step = FERRY_TRY(send(rest, fds, lending ? MSG_ZEROCOPY : 0));
     if (step.wait_for != Interest::none) wait_for(POLLOUT);
+    if (step.bytes > 0) fds = {};  // they have gone with the first of them
     rest.advance(step.bytes);
   } while (!rest.done());
   return {};
@@ -104,22 +132,37 @@ void SocketChannel::cancel(Errc why) noexcept {
 }
 
 Result<Pollable::Step> SocketChannel::try_read_some(std::span<const iovec> into) {
-  return receive(into, MSG_DONTWAIT);
+  msghdr message{};
+  return receive(into, message, MSG_DONTWAIT);
 }
 
 Result<Pollable::Step> SocketChannel::try_write_some(std::span<const iovec> from) {
   IovecWindow rest(from);
-  return send(rest, MSG_DONTWAIT);
+  return send(rest, {}, MSG_DONTWAIT);
 }
 
-/// One recvmsg.
-Result<Pollable::Step> SocketChannel::receive(std::span<const iovec> into, int flags) {
+Result<FdPassing::ReceivedStep> SocketChannel::try_read_some_with_fds(std::span<const iovec> into) {
+  return receive_with_fds(into, MSG_DONTWAIT);
+}
+
+Result<Pollable::Step> SocketChannel::try_write_some_with_fds(std::span<const iovec> from,
+                                                              std::span<const int> fds) {
+  FERRY_TRY(check_fds(from, fds));
+  IovecWindow rest(from);
+  return send(rest, fds, MSG_DONTWAIT);
+}
+
+/// One recvmsg. `message` may have room for control data; what came of it is in there when there
+/// are bytes. Without such room the kernel closes descriptors that come.
+Result<Pollable::Step> SocketChannel::receive(std::span<const iovec> into, msghdr& message,
+                                              int flags) {
   if (read_failure_) return std::unexpected(*read_failure_);
   if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
 
   IovecWindow room(into);
   assert(!room.done());
-  msghdr message = message_of(room.window());
+  const auto window = room.window();
+  put(window, message);
   ssize_t bytes = 0;
   do {
     bytes = ::recvmsg(fd_.get(), &message, flags);
@@ -128,6 +171,21 @@ Result<Pollable::Step> SocketChannel::receive(std::span<const iovec> into, int f
   if (bytes == 0) return end_of_reading();
   if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{.wait_for = Interest::read};
   return reading_failed(errno);
+}
+
+Result<FdPassing::ReceivedStep> SocketChannel::receive_with_fds(std::span<const iovec> into,
+                                                                int flags) {
+  FdMessage room;
+  msghdr message{};
+  room.make_room(message);
+  ReceivedStep received{.step = FERRY_TRY(receive(into, message, flags | MSG_CMSG_CLOEXEC)),
+                        .fds = {}};
+  if (received.step.bytes == 0) return received;
+  received.fds = FdMessage::take(message);
+  if ((message.msg_flags & MSG_CTRUNC) == 0) return received;
+  read_failure_ = Error{Errc::system, 0, read_act_ + ": descriptors came that could not be taken",
+                        "has the process too many open? see ulimit -n"};
+  return std::unexpected(*read_failure_);
 }
 
 /// What a recvmsg of 0 means: our own cancel(), a cut, or the peer's finish.
@@ -145,14 +203,26 @@ Result<Pollable::Step> SocketChannel::end_of_reading() {
   return Step{};
 }
 
+Result<void> SocketChannel::check_fds(std::span<const iovec> from, std::span<const int> fds) const {
+  if (fds.size() > k_most) {
+    return fail(Errc::usage, write_act_ + ": " + std::to_string(fds.size()) +
+                                 " descriptors at once, and the most is " + std::to_string(k_most));
+  }
+  if (fds.empty() || total_bytes(from) > 0) return {};
+  return fail(Errc::usage, write_act_ + ": descriptors need a byte to go with");
+}
+
 /// One sendmsg. Does not advance `from`. With nothing to send it only says how writing stands.
-Result<Pollable::Step> SocketChannel::send(IovecWindow& from, int flags) {
+Result<Pollable::Step> SocketChannel::send(IovecWindow& from, std::span<const int> fds, int flags) {
   FERRY_TRY(check_writing());
   if (from.done()) return Step{};
   assert(!finished_);
 
   const auto window = from.window();
-  msghdr message = message_of(window);
+  msghdr message{};
+  put(window, message);
+  FdMessage with_it;
+  if (!fds.empty()) with_it.put(fds, message);
   const std::lock_guard in_call(sending_);
   ssize_t bytes = 0;
   do {

@@ -30,11 +30,13 @@ namespace ferry {
 ///   Errc::disconnected. AF_UNIX knows a reset only when bytes were left unread; else such a peer
 ///   reads 0, as it also does from the sockets of a process that was killed. So 0 proves no more
 ///   than that nothing follows, and protocols end with words of their own.
-/// - After cancel() the peer may see either, depending on what was on the way.
+/// - After cancel() the peer may see either, depending on what was on the way. A writer that is
+///   blocked there is told at once by TCP and AF_UNIX; by MPTCP, which answers no data with a reset,
+///   when the channel is destroyed.
 ///
 /// A failure belongs to its direction: each repeats its own first one, and a cut line soon gives
 /// both theirs. cancel() fails all that has not failed before.
-class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo {
+class SocketChannel final : public Channel, private FdPassing, private ZeroCopyIo {
  public:
   /// `socket` is connected, of type SOCK_STREAM.
   SocketChannel(UniqueFd socket, ChannelInfo info);
@@ -47,7 +49,10 @@ class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo
   void cancel(Errc why = Errc::cancelled) noexcept override;
   const ChannelInfo& info() const noexcept override { return info_; }
   Facets facets() noexcept override {
-    return {.placed_io = nullptr, .pollable = this, .zero_copy = this};
+    return {.placed_io = nullptr,
+            .pollable = this,
+            .zero_copy = this,
+            .fd_passing = passes_fds_ ? this : nullptr};
   }
 
  private:
@@ -58,8 +63,17 @@ class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo
   void insist() noexcept override { zero_copy_.insist(); }
   std::uint64_t zero_copy_fallbacks() const noexcept override { return zero_copy_.fallbacks(); }
 
-  Result<Step> receive(std::span<const iovec> into, int flags);
-  Result<Step> send(IovecWindow& from, int flags);
+  Result<Received> read_some_with_fds(std::span<const iovec> into) override;
+  Result<void> write_with_fds(std::span<const iovec> from, std::span<const int> fds) override;
+  Result<ReceivedStep> try_read_some_with_fds(std::span<const iovec> into) override;
+  Result<Step> try_write_some_with_fds(std::span<const iovec> from,
+                                       std::span<const int> fds) override;
+
+  Result<Step> receive(std::span<const iovec> into, msghdr& message, int flags);
+  Result<ReceivedStep> receive_with_fds(std::span<const iovec> into, int flags);
+  Result<void> write_all(std::span<const iovec> from, std::span<const int> fds, Loan loan);
+  Result<Step> send(IovecWindow& from, std::span<const int> fds, int flags);
+  Result<void> check_fds(std::span<const iovec> from, std::span<const int> fds) const;
   Result<Step> end_of_reading();
   Result<void> check_writing();
   std::unexpected<Error> reading_failed(int sys);
@@ -69,6 +83,7 @@ class SocketChannel final : public Channel, private Pollable, private ZeroCopyIo
 
   const UniqueFd fd_;
   const ChannelInfo info_;
+  const bool passes_fds_;        // AF_UNIX
   const std::string read_act_;   // "read from tcp://node7:4446"
   const std::string write_act_;  // "write to ..."
   CancelReason cancelled_;

@@ -11,28 +11,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-bool is_shortage(int sys) noexcept {
-  return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
-}
-
-/// accept(2) hands over the errors of a connection that died while it was waiting in the queue.
-bool is_of_one_peer(int sys) noexcept {
-  switch (sys) {
-    case EINTR:
-    case ECONNABORTED:
-    case ENETDOWN:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case EHOSTDOWN:
-    case ENONET:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string remedy_for(int sys) {
   switch (sys) {
     case ECONNREFUSED:
@@ -65,8 +43,12 @@ bool is_connected_to_itself(int socket) noexcept {
 
 }  // namespace
 
-Result<UniqueFd> open_stream_socket(int family, const std::string& act) {
-  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+bool is_shortage(int sys) noexcept {
+  return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
+}
+
+Result<UniqueFd> open_stream_socket(int family, const std::string& act, int protocol) {
+  UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol));
   if (!fd) return connect_failed(errno, act);
   return fd;
 }
@@ -88,23 +70,6 @@ Task<UniqueFd> connect_socket(EventLoop& loop, UniqueFd socket, SocketAddress to
   if (sys != 0) co_return connect_failed(sys, std::move(act));
   co_await make_blocking(socket.get(), act);
   co_return std::move(socket);
-}
-
-Task<UniqueFd> accept_socket(EventLoop& loop, int listener, std::string act) {
-  for (;;) {
-    UniqueFd fd(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-    if (fd) co_return std::move(fd);
-    const int sys = errno;
-    if (sys == EAGAIN || sys == EWOULDBLOCK) {
-      co_await loop.ready(listener, Interest::read);
-    } else if (is_shortage(sys)) {
-      // The connection stays in the queue and keeps the listener ready: waiting for readiness would
-      // spin until somebody closes a descriptor.
-      co_await loop.sleep_until(Clock::now() + 50ms);
-    } else if (!is_of_one_peer(sys)) {
-      co_return fail_sys(Errc::system, sys, std::move(act));
-    }
-  }
 }
 
 Result<void> set_option(int socket, int level, int option, int value, const std::string& act) {

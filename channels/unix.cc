@@ -7,7 +7,9 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "channels/listening_sockets.h"
 #include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "channels/socket_connect.h"
@@ -84,11 +86,11 @@ std::string name_of_peer(int fd, const std::string& at) {
 class UnixListener final : public Listener {
  public:
   UnixListener(EventLoop& loop, UniqueFd fd, Uri at)
-      : loop_(loop), fd_(std::move(fd)), file_(at.path), local_(std::move(at)) {}
+      : loop_(loop), sockets_(one(std::move(fd))), file_(at.path), local_(std::move(at)) {}
 
   Task<std::unique_ptr<Channel>> accept() override {
     std::string act = "accept on " + local_.text();
-    UniqueFd fd = co_await accept_socket(loop_, fd_.get(), std::move(act));
+    UniqueFd fd = co_await sockets_.accept(loop_, std::move(act));
     const std::string at = local_.text();
     ChannelInfo info{.scheme = "unix", .local = at, .peer = name_of_peer(fd.get(), at)};
     co_return std::make_unique<SocketChannel>(std::move(fd), std::move(info));
@@ -97,9 +99,15 @@ class UnixListener final : public Listener {
   Uri local() const override { return local_; }
 
  private:
+  static std::vector<UniqueFd> one(UniqueFd fd) {
+    std::vector<UniqueFd> sockets;
+    sockets.push_back(std::move(fd));
+    return sockets;
+  }
+
   EventLoop& loop_;
-  UniqueFd fd_;
-  SocketFile file_;  // after fd_: its inode is looked at before the socket is closed
+  ListeningSockets sockets_;
+  SocketFile file_;  // after sockets_: its inode is looked at before the socket is closed
   Uri local_;
 };
 

@@ -15,8 +15,7 @@ namespace ferry {
 namespace {
 
 Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, Log& log) {
-  const std::unique_ptr<Runtime> runtime =
-      FERRY_TRY(make_runtime({.poller = command.common.poller}));
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(command.common.runtime));
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);

@@ -11,6 +11,7 @@ std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
       {"timeout", 0, "SECONDS", "give up after so much silence (default 30)"},
       {"poller", 0, "NAME",
        "wait for events by io_uring, epoll, poll, or auto: the first there is"},
+      {"mptcp", 0, "", "tcp over all paths between the hosts at once, where both have MPTCP"},
       {"json", 0, "", "say everything as JSON events on standard output, one a line"},
       {"quiet", 'q', "", "say nothing but errors"},
       {"log-level", 0, "LEVEL", "trace, debug, info, warning (default), error or off"},
@@ -45,7 +46,10 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
   if (const auto level = line.text("log-level")) {
     common.log_level = FERRY_TRY(parse_log_level(*level));
   }
-  if (const auto poller = line.text("poller")) common.poller = FERRY_TRY(parse_poller(*poller));
+  if (const auto poller = line.text("poller")) {
+    common.runtime.poller = FERRY_TRY(parse_poller(*poller));
+  }
+  common.runtime.mptcp = line.has("mptcp");
   constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped
   if (const auto seconds = FERRY_TRY(line.decimal("timeout", 0.001, k_longest))) {
     common.timeout =

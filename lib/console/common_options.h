@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "console/command_line.h"
 #include "console/console.h"
-#include "ferry/event_loop.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 
 namespace ferry {
 
@@ -21,7 +21,7 @@ struct CommonOptions {
   Console::Chatter chatter = Console::Chatter::all;
   LogLevel log_level = LogLevel::warning;
   std::chrono::milliseconds timeout{30'000};  ///< of silence
-  PollerKind poller = PollerKind::automatic;
+  RuntimeOptions runtime;
 };
 
 /// Those of a command, and after them the common ones.

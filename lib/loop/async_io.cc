@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <condition_variable>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -22,6 +24,18 @@ std::string peer_of(Channel& channel) {
 std::unexpected<Error> cut_short(Channel& channel) {
   return fail(Errc::disconnected,
               "read from " + peer_of(channel) + ": the peer finished too early");
+}
+
+FdPassing& passing_of(Channel& channel) {
+  FdPassing* const passing = channel.facets().fd_passing;
+  assert(passing);
+  return *passing;
+}
+
+std::unexpected<Error> too_many_fds(Channel& channel) {
+  return fail(Errc::protocol, "read from " + peer_of(channel) + ": more than " +
+                                  std::to_string(FdPassing::k_most) +
+                                  " descriptors came with one message");
 }
 
 iovec piece_of(std::span<const std::byte> bytes) noexcept {
@@ -158,6 +172,40 @@ Task<void> write_all(EventLoop& loop, Channel& channel, std::vector<std::byte> f
     left = left.subspan(step.bytes);
     if (step.wait_for != Interest::none) co_await loop.ready(pollable->fd(), step.wait_for);
   }
+}
+
+Task<std::vector<UniqueFd>> read_exactly_with_fds(EventLoop& loop, Channel& channel,
+                                                  std::span<std::byte> into) {
+  FdPassing& passing = passing_of(channel);
+  std::vector<UniqueFd> fds;
+  while (!into.empty()) {
+    const iovec piece = piece_of(into);
+    FdPassing::ReceivedStep got = co_await passing.try_read_some_with_fds({&piece, 1});
+    if (got.step.wait_for != Interest::none) {
+      co_await loop.ready(passing.fd(), got.step.wait_for);
+      continue;
+    }
+    if (got.step.bytes == 0) co_await cut_short(channel);
+    into = into.subspan(got.step.bytes);
+    std::ranges::move(got.fds, std::back_inserter(fds));
+    if (fds.size() > FdPassing::k_most) co_await too_many_fds(channel);
+  }
+  co_return std::move(fds);
+}
+
+Task<void> write_all_with_fds(EventLoop& loop, Channel& channel, std::vector<std::byte> from,
+                              std::vector<UniqueFd> fds) {
+  FdPassing& passing = passing_of(channel);
+  std::vector<int> unsent;
+  for (const UniqueFd& fd : fds) unsent.push_back(fd.get());
+  std::span<const std::byte> left = from;
+  do {
+    const iovec piece = piece_of(left);
+    const Pollable::Step step = co_await passing.try_write_some_with_fds({&piece, 1}, unsent);
+    if (step.bytes > 0) unsent.clear();
+    left = left.subspan(step.bytes);
+    if (step.wait_for != Interest::none) co_await loop.ready(passing.fd(), step.wait_for);
+  } while (!left.empty());
 }
 
 Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes) {

@@ -7,6 +7,7 @@
 
 #include "ferry/channel.h"
 #include "ferry/event_loop.h"
+#include "ferry/unique_fd.h"
 
 namespace ferry {
 
@@ -22,6 +23,18 @@ Task<void> read_exactly(EventLoop& loop, Channel& channel, std::span<std::byte> 
 
 /// Writes and flushes all of `from`.
 Task<void> write_all(EventLoop& loop, Channel& channel, std::vector<std::byte> from);
+
+/// As read_exactly() on a channel that has the facet FdPassing, with the descriptors that came with
+/// those bytes, in order. More than FdPassing::k_most of them are Errc::protocol: it is the peer
+/// that says how many. Where the bytes of a message are read in several calls, its descriptors come
+/// with the first.
+Task<std::vector<UniqueFd>> read_exactly_with_fds(EventLoop& loop, Channel& channel,
+                                                  std::span<std::byte> into);
+
+/// As write_all() on such a channel; `fds` go with the first byte, and the peer gets duplicates.
+/// `fds` are closed when the Task has ended.
+Task<void> write_all_with_fds(EventLoop& loop, Channel& channel, std::vector<std::byte> from,
+                              std::vector<UniqueFd> fds);
 
 /// Reads and throws away, until the peer finishes or `max_bytes` have come: so that our own last
 /// words are not lost to a reset when the channel is closed.

@@ -54,7 +54,6 @@ class Link {
   /// Which bytes say that the peer is alive?
   enum class Hearing { every_piece, none };
   /// False when the peer finished before the first byte.
-  Result<bool> read_exactly(std::span<const iovec> into);
   std::unexpected<Error> all_was_said() const;
   Result<bool> read_exactly(std::span<const iovec> into, Hearing hearing);
   std::unexpected<Error> cut_short() const;

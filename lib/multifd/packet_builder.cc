@@ -18,7 +18,8 @@ bool follows(const PageRun& before, const PageRun& after) noexcept {
 
 }  // namespace
 
-PacketBuilder::PacketBuilder() : staging_(k_most_bytes) {
+PacketBuilder::PacketBuilder()
+    : staging_(std::make_unique_for_overwrite<std::byte[]>(k_most_bytes)) {
   header_.runs.reserve(wire::k_max_runs);
   header_.checksums.reserve(k_most_bytes / k_unit_bytes);
 }
@@ -38,7 +39,7 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
   piece.length = std::min<std::uint64_t>(run.length, k_piece_bytes);
   const bool mapped = region.host != nullptr;
   const std::span<std::byte> staging =
-      mapped ? std::span<std::byte>{} : std::span(staging_).subspan(staged_, piece.length);
+      mapped ? std::span<std::byte>{} : std::span(&staging_[staged_], piece.length);
   const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
 
   // Unit by unit, so that memory is read once: what the scan has seen is in the cache when it is
@@ -55,7 +56,7 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
     if (mapped) {
       in_place_ = true;
     } else {
-      staged_ = static_cast<std::size_t>(content.data() + length - staging_.data());
+      staged_ = static_cast<std::size_t>(content.data() + length - staging_.get());
     }
   }
   return piece.length;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -68,7 +69,8 @@ class PacketBuilder {
 
   wire::PacketHeader header_;
   std::vector<iovec> payload_;
-  std::vector<std::byte> staging_;
+  // Not cleared: a lane that sends mapped memory alone never touches it, and 255 lanes have 255.
+  std::unique_ptr<std::byte[]> staging_;
   std::size_t staged_ = 0;  // bytes of staging_ that the payload uses
   bool in_place_ = false;
   std::size_t room_ = k_most_bytes;

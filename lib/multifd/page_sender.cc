@@ -53,6 +53,7 @@ bool PageSender::end_round() {
   if (!work_.wait_empty()) return false;
   const std::scoped_lock lock(mutex_);
   for (const auto& lane : lanes_) lane->end_round();
+  work_.poke();  // once: it wakes every lane
   return true;
 }
 

@@ -49,11 +49,8 @@ Result<void> SendLane::start() {
 }
 
 void SendLane::end_round() {
-  {
-    const std::scoped_lock lock(mutex_);
-    orders_.push_back({});
-  }
-  work_.poke();
+  const std::scoped_lock lock(mutex_);
+  orders_.push_back({});
 }
 
 void SendLane::begin_round(std::uint32_t round, Motion motion) {

@@ -63,7 +63,9 @@ class SendLane {
   /// receiver suspects what changed on the way, instead of refusing it.
   void begin_round(std::uint32_t round, Motion motion);
 
-  /// Thread-safe. Ends the round on this lane; the queue was drained before.
+  /// Thread-safe. Orders the end of the round on this lane; the queue was drained before. The lane
+  /// sees it when its queue is poked, which is the caller's to do, once for all lanes: each poke
+  /// wakes every one of them.
   void end_round();
 
   /// Thread-safe. Sends damaged runs again. Bounded, since a receiver may lie: each packet can be

@@ -37,6 +37,9 @@ Conversation::~Conversation() {
 }
 
 Result<void> Conversation::start(std::stop_token stop) {
+  // The other channels of the session are of the same transport, and fall short as well.
+  const std::string& shortfall = link_.info().shortfall;
+  if (!shortfall.empty() && observer_.warning) observer_.warning({shortfall});
   reader_ = FERRY_TRY(start_thread("ferry-control", [this] { read_all(); }));
   pulse_.emplace(
       loop_, liveness_, timeout_, [this] { beat(); },

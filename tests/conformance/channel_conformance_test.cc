@@ -240,6 +240,7 @@ TEST_P(ChannelConformance, CancelEndsThePeersWaiting) {
   writer.wait_until_asleep();
   reader.wait_until_asleep();
   ours_->cancel();
+  if (GetParam().cancel_reaches_peer == CancelReachesPeer::when_destroyed) ours_.reset();
   writer.join();
   reader.join();
   EXPECT_EQ(write->code, Errc::disconnected);

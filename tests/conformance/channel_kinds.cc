@@ -19,6 +19,11 @@ constexpr std::size_t mib(std::size_t n) { return n << 20; }
 
 using Make = std::unique_ptr<Transport> (*)();
 
+std::unique_ptr<Transport> plain_tcp() { return make_tcp_transport(); }
+std::unique_ptr<Transport> multipath_tcp() {
+  return make_tcp_transport({.kind = TcpKind::multipath});
+}
+
 /// Over a transport, by a listener at `at`.
 Task<Ends> connect_through(EventLoop& loop, Transport& transport, Uri at) {
   std::unique_ptr<Listener> listener = co_await transport.listen(loop, std::move(at));
@@ -59,19 +64,29 @@ Result<Ends> in_small_pieces(Result<Ends> ends) {
 
 std::vector<ChannelKind> every_channel() {
   using enum QuietDestruction;
-  using enum Polls;
+  constexpr Polls k_polls = Polls::yes;
+  constexpr Polls k_blocks = Polls::no;
+  constexpr PassesFds k_fds = PassesFds::yes;
+  constexpr PassesFds k_no_fds = PassesFds::no;
   const std::string own = "ferry-conformance-" + std::to_string(::getpid());
   return {
-      {"TcpV4", yes, is_a_cut, mib(4), over(make_tcp_transport, "tcp://127.0.0.1:0")},
-      {"TcpV6", yes, is_a_cut, mib(4), over(make_tcp_transport, "tcp://[::1]:0")},
-      {"UnixPath", yes, reads_as_a_finish, mib(4), over(make_unix_transport, "unix:///tmp/" + own)},
-      {"UnixAbstract", yes, reads_as_a_finish, mib(4), over(make_unix_transport, "unix://@" + own)},
-      {"SocketPair", yes, reads_as_a_finish, mib(4), [](LoopThread&) { return socket_pair(); }},
-      {"Buffer", no, is_a_cut, mib(4), [](LoopThread&) { return buffer_pair(64 * 1024); }},
-      {"SmallBuffer", no, is_a_cut, kib(64), [](LoopThread&) { return buffer_pair(97); }},
-      {"FaultySocketPair", no, reads_as_a_finish, kib(256),
+      {"TcpV4", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://127.0.0.1:0")},
+      {"TcpV6", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://[::1]:0")},
+      {"Mptcp", k_polls, k_no_fds, is_a_cut, mib(4), over(multipath_tcp, "tcp://127.0.0.1:0"),
+       CancelReachesPeer::when_destroyed},
+      {"UnixPath", k_polls, k_fds, reads_as_a_finish, mib(4),
+       over(make_unix_transport, "unix:///tmp/" + own)},
+      {"UnixAbstract", k_polls, k_fds, reads_as_a_finish, mib(4),
+       over(make_unix_transport, "unix://@" + own)},
+      {"SocketPair", k_polls, k_fds, reads_as_a_finish, mib(4),
+       [](LoopThread&) { return socket_pair(); }},
+      {"Buffer", k_blocks, k_no_fds, is_a_cut, mib(4),
+       [](LoopThread&) { return buffer_pair(64 * 1024); }},
+      {"SmallBuffer", k_blocks, k_no_fds, is_a_cut, kib(64),
+       [](LoopThread&) { return buffer_pair(97); }},
+      {"FaultySocketPair", k_blocks, k_no_fds, reads_as_a_finish, kib(256),
        [](LoopThread&) { return in_small_pieces(socket_pair()); }},
-      {"FaultyBuffer", no, is_a_cut, kib(64),
+      {"FaultyBuffer", k_blocks, k_no_fds, is_a_cut, kib(64),
        [](LoopThread&) { return in_small_pieces(buffer_pair(4096)); }},
   };
 }
@@ -79,6 +94,12 @@ std::vector<ChannelKind> every_channel() {
 std::vector<ChannelKind> every_pollable_channel() {
   std::vector<ChannelKind> kinds = every_channel();
   std::erase_if(kinds, [](const ChannelKind& kind) { return kind.polls == Polls::no; });
+  return kinds;
+}
+
+std::vector<ChannelKind> every_channel_that_passes_fds() {
+  std::vector<ChannelKind> kinds = every_channel();
+  std::erase_if(kinds, [](const ChannelKind& kind) { return kind.passes_fds == PassesFds::no; });
   return kinds;
 }
 

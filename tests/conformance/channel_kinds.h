@@ -26,14 +26,22 @@ enum class QuietDestruction { is_a_cut, reads_as_a_finish };
 /// Has it the facet Pollable?
 enum class Polls { no, yes };
 
+/// Has it the facet FdPassing?
+enum class PassesFds { no, yes };
+
+/// When does a peer that is blocked hear of a cancel()?
+enum class CancelReachesPeer { at_once, when_destroyed };
+
 struct ChannelKind {
   std::string name;
   Polls polls;
+  PassesFds passes_fds;
   QuietDestruction quiet_destruction;
   /// How many bytes are more than it holds, and still pass quickly.
   std::size_t a_lot;
   /// Connects two ends. The loop runs in its thread.
   std::function<Result<Ends>(LoopThread&)> connect;
+  CancelReachesPeer cancel_reaches_peer = CancelReachesPeer::at_once;
 
   friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
 };
@@ -41,5 +49,6 @@ struct ChannelKind {
 /// A new kind of channel is one line in here.
 std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
+std::vector<ChannelKind> every_channel_that_passes_fds();
 
 }  // namespace ferry::test

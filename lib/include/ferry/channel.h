@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "ferry/memory.h"
 #include "ferry/result.h"
+#include "ferry/unique_fd.h"
 
 namespace [[gnu::visibility("default")]] ferry {
 
@@ -34,6 +36,9 @@ struct ChannelInfo {
   std::string local;       ///< our end, as a URI where there is one
   std::string peer;        ///< the other end, as a URI where there is one
   bool encrypted = false;  ///< are bytes on the line unreadable to others?
+  bool multipath = false;  ///< may the bytes take several paths at once (MPTCP)?
+  /// What was asked for and cannot be had, and why, for a warning to people; else empty.
+  std::string shortfall{};
 };
 
 /// The facet of a channel that can be driven from an event loop. Neither call ever blocks.
@@ -53,6 +58,49 @@ class Pollable {
 
  protected:
   ~Pollable() = default;
+};
+
+/// The facet of a channel that carries descriptors beside its bytes: UNIX sockets. A Pollable, so
+/// that it may be driven from a loop, or be used in blocking calls as the Channel is.
+///
+/// Descriptors belong to the first byte of the write that brings them. The read that takes this
+/// byte takes them with it, and none that begins behind it; a read takes those of one write at
+/// most. They arrive in their order, close-on-exec. Those of bytes that are read without asking for
+/// descriptors (Channel::read_some) are closed, and so are those that are still under way when the
+/// line ends.
+///
+/// The caller's descriptors stay the caller's: the peer gets duplicates. At most k_most go with one
+/// write, which must have a byte to go with; anything else is Errc::usage, and does no harm to the
+/// channel.
+class FdPassing : public Pollable {
+ public:
+  static constexpr std::size_t k_most = 253;  ///< in one write: the kernel's limit (SCM_MAX_FD)
+
+  struct Received {
+    std::size_t bytes = 0;
+    std::vector<UniqueFd> fds;
+  };
+  /// As Step, with what came.
+  struct ReceivedStep {
+    Step step;
+    std::vector<UniqueFd> fds;
+  };
+
+  /// Channel::read_some, and the descriptors of those bytes. Descriptors that came and could not be
+  /// taken over (the process has too many) are Errc::system: the rest of them is closed, and the
+  /// failure is final.
+  virtual Result<Received> read_some_with_fds(std::span<const iovec> into) = 0;
+  /// Channel::write, with descriptors.
+  virtual Result<void> write_with_fds(std::span<const iovec> from, std::span<const int> fds) = 0;
+
+  /// The same without blocking. A write of any bytes has sent all of the descriptors: what is left
+  /// of its bytes goes without them. A write of none has sent none.
+  virtual Result<ReceivedStep> try_read_some_with_fds(std::span<const iovec> into) = 0;
+  virtual Result<Step> try_write_some_with_fds(std::span<const iovec> from,
+                                               std::span<const int> fds) = 0;
+
+ protected:
+  ~FdPassing() = default;
 };
 
 /// The facet that puts pages where they belong with no packet: a file at its offset, RDMA in the
@@ -91,6 +139,7 @@ struct Facets {
   PlacedIo* placed_io = nullptr;
   Pollable* pollable = nullptr;
   ZeroCopyIo* zero_copy = nullptr;
+  FdPassing* fd_passing = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.

@@ -11,13 +11,16 @@
 
 namespace [[gnu::visibility("default")]] ferry {
 
-/// How a Runtime is made.
+/// What is chosen for all migrations of one Runtime.
 struct RuntimeOptions {
   PollerKind poller = PollerKind::automatic;  ///< what its loop waits with
   /// The program's own, which it drives itself, in the place of a loop in a thread of ours. It
   /// outlives the Runtime, and is driven as long as a migration goes on (so not from the thread
   /// that is in send() or receive()). `poller` is then of no interest.
   EventLoop* loop = nullptr;
+  /// MPTCP for `tcp`: a line may use all paths between two hosts at once. Where this host or the
+  /// peer has none the line is plain TCP, and the migration warns.
+  bool mptcp = false;
 };
 
 /// Has the event loop and owns the transports. Any number of migrations may use one Runtime at

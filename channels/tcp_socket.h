@@ -1,0 +1,29 @@
+// The sockets that the transport tcp works with.
+#pragma once
+
+#include <string>
+
+#include "ferry/result.h"
+#include "ferry/unique_fd.h"
+
+namespace ferry {
+
+/// What a socket of the transport tcp speaks. An MPTCP socket talks to plain TCP peers as well: it
+/// then is plain TCP.
+enum class TcpKind { plain, multipath };
+
+/// A non-blocking, close-on-exec socket. One that was to be multipath is plain where this kernel
+/// has no MPTCP, or has it switched off. Errc::unreachable where the family is not there,
+/// Errc::system where descriptors are short.
+Result<UniqueFd> open_tcp_socket(int family, TcpKind kind, const std::string& act);
+
+/// What every line has set: no delay, and probes that end one whose peer is gone. Errc::system.
+Result<void> set_line_options(int socket, const std::string& act);
+
+/// Do both ends of a connected socket speak MPTCP?
+bool is_multipath(int socket) noexcept;
+
+/// Why a line that was to be multipath is not, as a line for people.
+std::string why_not_multipath();
+
+}  // namespace ferry
