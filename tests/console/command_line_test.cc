@@ -104,6 +104,17 @@ TEST(CommonOptions, AreReadTogether) {
   EXPECT_EQ(common->chatter, Console::Chatter::errors_only);
   EXPECT_EQ(common->timeout, std::chrono::milliseconds(1500));
   EXPECT_EQ(common->log_level, LogLevel::debug);
+  EXPECT_FALSE(common->runtime.mptcp);
+}
+
+TEST(CommonOptions, MptcpIsForTheRuntime) {
+  const std::vector<OptionSpec> known = with_common_options({});
+  const std::vector<const char*> arguments = {"--mptcp"};
+  const auto line = CommandLine::parse(arguments, known);
+  ASSERT_TRUE(line) << line.error().text();
+  const auto common = common_options(*line, "migrate-send", "usage", known);
+  ASSERT_TRUE(common) << common.error().text();
+  EXPECT_TRUE(common->runtime.mptcp);
 }
 
 Result<CommonOptions> with_poller(const char* name) {
