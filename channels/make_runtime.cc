@@ -5,14 +5,20 @@
 #include "channels/unix.h"
 #include "ferry/ferry.h"
 #include "rdma/rdma_transport.h"
+#if FERRY_HAS_TLS
+#include "channels/tls.h"
+#endif
 
 namespace ferry {
 
-Result<std::unique_ptr<Runtime>> make_runtime() {
+Result<std::unique_ptr<Runtime>> make_runtime([[maybe_unused]] const RuntimeOptions& options) {
   auto runtime = FERRY_TRY(Runtime::create());
   runtime->add(make_tcp_transport());
   runtime->add(make_unix_transport());
   runtime->add(make_rdma_transport());
+#if FERRY_HAS_TLS
+  runtime->add(make_tls_transport(options.tls));
+#endif
   return runtime;
 }
 

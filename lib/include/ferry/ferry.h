@@ -15,6 +15,6 @@
 namespace ferry {
 
 /// A Runtime that knows every transport of this build.
-Result<std::unique_ptr<Runtime>> make_runtime();
+Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options = {});
 
 }  // namespace ferry
