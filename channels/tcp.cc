@@ -77,13 +77,13 @@ Task<UniqueFd> connect_any(EventLoop& loop, std::vector<SocketAddress> to, std::
 }
 
 Task<std::unique_ptr<Channel>> connect_tcp(EventLoop& loop, Uri to) {
-  std::string act = "connect " + to.text();
+  std::string act = "connect " + to.shown();
   if (to.host.empty()) co_return fail(Errc::usage, act + ": no host is named");
   if (to.port == 0) co_return fail(Errc::usage, act + ": port 0 is for listeners");
   std::vector<SocketAddress> addresses = co_await resolve(loop, to.host, to.port);
   UniqueFd fd = co_await connect_any(loop, std::move(addresses), std::move(act));
   // The peer goes by the name that the caller gave it: that is the one to find in messages.
-  co_return channel_over(std::move(fd), to.text());
+  co_return channel_over(std::move(fd), to.shown());
 }
 
 Result<UniqueFd> listen_at(const SocketAddress& address, const std::string& act) {
@@ -137,7 +137,7 @@ class TcpListener final : public Listener {
 };
 
 Task<std::unique_ptr<Listener>> listen_tcp(EventLoop& loop, Uri at) {
-  std::string act = "listen on " + at.text();
+  std::string act = "listen on " + at.shown();
   if (at.host.empty()) {
     UniqueFd fd = co_await listen_everywhere(at.port, act);
     co_return std::make_unique<TcpListener>(loop, std::move(fd), std::move(at));

@@ -217,7 +217,7 @@ Error TlsEngine::Line::failure(int status) const {
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       return {Errc::auth, 0, "it has no client certificate", {}};
     case SSL_R_BINDER_DOES_NOT_VERIFY:
-      return {Errc::auth, 0, "it has another key than this side", "wrong key"};
+      return {Errc::auth, 0, "wrong key: the two sides have different ones", {}};
     case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
       return {Errc::integrity, 0, "a TLS record was altered on the way", {}};
     default:
@@ -230,7 +230,7 @@ Error TlsEngine::Line::failure(int status) const {
 Error TlsEngine::Line::alert_failure(int alert) const {
   const bool wrong_key = alert == SSL_AD_DECRYPT_ERROR || alert == SSL_AD_ILLEGAL_PARAMETER;
   if (context->has_key() && !is_open && wrong_key) {
-    return {Errc::auth, 0, "it has another key than this side", "wrong key"};
+    return {Errc::auth, 0, "wrong key: the two sides have different ones", {}};
   }
   if (const auto complaint = complaint_of(alert)) {
     return {Errc::auth, 0, "it says no: " + *complaint, {}};

@@ -87,6 +87,7 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   info.local = inner->info().local;
   info.peer = std::move(peer.name);
   info.encrypted = true;
+  info.cipher = engine->suite();
   info.within_host = inner->info().within_host;
   std::unique_ptr<Channel> channel =
       co_await TlsChannel::create(std::move(inner), std::move(engine), std::move(info));

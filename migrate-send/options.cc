@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/escape.h"
+#include "console/tls_options.h"
 #include "wire/limits.h"
 
 namespace ferry {
@@ -15,10 +16,14 @@ constexpr std::string_view k_usage =
     "and proves that they arrived.\n";
 
 std::vector<OptionSpec> known_options() {
-  return with_common_options({
-      {"channels", 0, "N", "page channels in parallel, 1 to 255 (default: by the machine's cores)"},
-      {"verify", 0, "HOW", "pages (default), or full: also a digest of all memory at both ends"},
-  });
+  return with_common_options(with_tls_options(
+      TlsRole::sender,
+      {
+          {"channels", 0, "N",
+           "page channels in parallel, 1 to 255 (default: by the machine's cores)"},
+          {"verify", 0, "HOW",
+           "pages (default), or full: also a digest of all memory at both ends"},
+      }));
 }
 
 Result<Verify> parse_verify(const std::string& how) {
@@ -56,6 +61,7 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   }
   if (const auto how = line.text("verify")) command.verify = FERRY_TRY(parse_verify(*how));
   FERRY_TRY(take_words(command, line.words()));
+  command.tls = FERRY_TRY(tls_options(line));
   return command;
 }
 

@@ -8,6 +8,7 @@
 #include "console/common_options.h"
 #include "ferry/guest.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 #include "ferry/uri.h"
 
 namespace ferry {
@@ -18,6 +19,7 @@ struct SendCommand {
   Uri to;
   unsigned channels = default_channels();
   Verify verify = Verify::pages;
+  TlsOptions tls;
 };
 
 /// `arguments` is argv without the command's own name. Errc::usage.

@@ -35,6 +35,7 @@ struct ChannelInfo {
   std::string local;         ///< our end, as a URI where there is one
   std::string peer;          ///< the other end, as a URI where there is one
   bool encrypted = false;    ///< are bytes on the line unreadable to others?
+  std::string cipher{};      ///< by what: "TLS_AES_128_GCM_SHA256"; empty where nothing is
   bool within_host = false;  ///< do bytes never leave this host?
 };
 
