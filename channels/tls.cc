@@ -93,7 +93,7 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsO
   std::shared_ptr<const TlsContext> context = co_await context_for(TlsSide::client, key, options);
   Uri plain = below(to);
   Result<std::unique_ptr<Channel>> inner = co_await tcp.connect(loop, std::move(plain)).caught();
-  if (!inner) co_await std::unexpected(as_tls(std::move(inner).error()));
+  if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
   TlsPeer peer;
   peer.name = as_tls((*inner)->info().peer);
   peer.server_name = options.hostname.empty() ? to.host : options.hostname;
@@ -112,9 +112,10 @@ class Arrivals {
 
   void add(Arrival arrival) {
     state_->queue.push_back(std::move(arrival));
-    // Not from within the Task that brings it.
+    // Not from within the Task that brings it. It may have been taken meanwhile, with one before
+    // it.
     loop_.post([state = state_] {
-      if (state->waiting) std::exchange(state->waiting, {}).resume();
+      if (state->waiting && !state->queue.empty()) std::exchange(state->waiting, {}).resume();
     });
   }
 
@@ -215,13 +216,13 @@ Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsO
   std::string key = co_await key_for(at, options);
   if (key.empty() && options.folder.empty()) {
     const TlsKey fresh = co_await fresh_tls_key();
-    key = text_of(fresh);
+    key = tls_key_text(fresh);
     at.query["key"] = key;
   }
   std::shared_ptr<const TlsContext> context = co_await context_for(TlsSide::server, key, options);
   Uri plain = below(at);
   Result<std::unique_ptr<Listener>> inner = co_await tcp.listen(loop, std::move(plain)).caught();
-  if (!inner) co_await std::unexpected(as_tls(std::move(inner).error()));
+  if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
   Uri local = (*inner)->local();
   local.scheme = at.scheme;
   local.query = at.query;

@@ -61,7 +61,8 @@ Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
     if (!step) {
       Result<void> told = co_await write_all(loop, inner, std::move(outgoing)).caught();
       if (told) told = co_await part(loop, inner).caught();
-      co_await std::unexpected(std::move(step).error());
+      Result<void> failed = std::unexpected(std::move(step).error());
+      co_await std::move(failed);
     }
     if (!outgoing.empty()) co_await write_all(loop, inner, std::move(outgoing));
     if (*step == TlsEngine::Handshake::done) co_return;
@@ -80,7 +81,7 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   if (!shaken) {
     Error error = std::move(shaken).error();
     error.context = "shake hands with " + peer.name + ": " + error.context;
-    co_await std::unexpected(std::move(error));
+    co_return std::unexpected(std::move(error));
   }
   ChannelInfo info;
   info.scheme = "tls";

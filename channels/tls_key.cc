@@ -49,7 +49,7 @@ Result<TlsKey> parse_tls_key(std::string_view text) {
               "64 hexadecimal digits, or the 43 letters that migrate-recv shows");
 }
 
-std::string text_of(const TlsKey& key) {
+std::string tls_key_text(const TlsKey& key) {
   std::string text;
   unsigned bits = 0;
   std::uint32_t pending = 0;

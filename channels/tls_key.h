@@ -16,7 +16,7 @@ using TlsKey = std::array<std::byte, 32>;
 Result<TlsKey> parse_tls_key(std::string_view text);
 
 /// In base64url: what stands in a URI.
-std::string text_of(const TlsKey& key);
+std::string tls_key_text(const TlsKey& key);
 
 /// One that nobody has seen. Errc::system.
 Result<TlsKey> fresh_tls_key();

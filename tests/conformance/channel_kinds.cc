@@ -8,10 +8,6 @@
 #include "channels/faulty.h"
 #include "channels/socket_channel.h"
 #include "channels/tcp.h"
-#include "channels/tls.h"
-#include "channels/tls_context.h"
-#include "channels/tls_handshake.h"
-#include "channels/tls_key.h"
 #include "channels/unix.h"
 #include "ferry/uri.h"
 
@@ -31,30 +27,6 @@ Task<Ends> connect_through(EventLoop& loop, Transport& transport, Uri at) {
   ends.theirs = co_await listener->accept();
   co_return std::move(ends);
 }
-
-/// TLS on both ends of a line, with one key.
-Task<Ends> encrypt(EventLoop& loop, Ends plain) {
-  const TlsKey key = co_await fresh_tls_key();
-  auto client = co_await TlsContext::with_key(TlsSide::client, key);
-  auto server = co_await TlsContext::with_key(TlsSide::server, key);
-  TlsPeer peer;
-  peer.name = plain.ours->info().peer;
-  peer.records_per_key = 3;  // so that keys are replaced all the time
-  std::vector<Task<std::unique_ptr<Channel>>> both;
-  both.push_back(secure(loop, std::move(plain.ours), std::move(client), peer));
-  both.push_back(secure(loop, std::move(plain.theirs), std::move(server), peer));
-  std::vector<std::unique_ptr<Channel>> channels = co_await loop.all(std::move(both));
-  Ends ends;
-  ends.ours = std::move(channels[0]);
-  ends.theirs = std::move(channels[1]);
-  co_return std::move(ends);
-}
-
-Result<Ends> encrypted(LoopThread& runner, Result<Ends> plain) {
-  return runner.run(encrypt(runner.loop(), FERRY_TRY(std::move(plain))));
-}
-
-std::unique_ptr<Transport> make_tls() { return make_tls_transport({}); }
 
 std::function<Result<Ends>(LoopThread&)> over(Make make, std::string at) {
   return [make, at](LoopThread& runner) -> Result<Ends> {
@@ -85,7 +57,9 @@ Result<Ends> in_small_pieces(Result<Ends> ends) {
 
 }  // namespace
 
-std::vector<ChannelKind> every_channel() {
+namespace {
+
+std::vector<ChannelKind> plain_channels() {
   using enum QuietDestruction;
   using enum Polls;
   const std::string own = "ferry-conformance-" + std::to_string(::getpid());
@@ -101,16 +75,15 @@ std::vector<ChannelKind> every_channel() {
        [](LoopThread&) { return in_small_pieces(socket_pair()); }},
       {"FaultyBuffer", no, is_a_cut, kib(64),
        [](LoopThread&) { return in_small_pieces(buffer_pair(4096)); }},
-      {"Tls", yes, is_a_cut, mib(4), over(make_tls, "tls://127.0.0.1:0")},
-      {"TlsSocketPair", yes, is_a_cut, mib(4),
-       [](LoopThread& runner) { return encrypted(runner, socket_pair()); }},
-      {"TlsBuffer", no, is_a_cut, mib(4),
-       [](LoopThread& runner) { return encrypted(runner, buffer_pair(64 * 1024)); }},
-      {"TlsSmallBuffer", no, is_a_cut, kib(64),
-       [](LoopThread& runner) { return encrypted(runner, buffer_pair(97)); }},
-      {"TlsFaultyBuffer", no, is_a_cut, kib(64),
-       [](LoopThread& runner) { return encrypted(runner, in_small_pieces(buffer_pair(4096))); }},
   };
+}
+
+}  // namespace
+
+std::vector<ChannelKind> every_channel() {
+  std::vector<ChannelKind> kinds = plain_channels();
+  for (ChannelKind& kind : encrypted(kinds)) kinds.push_back(std::move(kind));
+  return kinds;
 }
 
 std::vector<ChannelKind> every_pollable_channel() {

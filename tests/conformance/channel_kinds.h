@@ -42,4 +42,7 @@ struct ChannelKind {
 std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
 
+/// The same kinds with TLS over them; none where this build has no TLS.
+std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds);
+
 }  // namespace ferry::test
