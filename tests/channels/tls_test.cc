@@ -58,6 +58,12 @@ class TlsLine : public testing::Test {
   Result<Ends> encrypt(Ends plain, std::uint64_t records_per_key = 1 << 20) {
     return runner_.run(shake_hands(runner_.loop(), std::move(plain), key_, key_, records_per_key));
   }
+  /// The same, where a side may wait for what never comes.
+  Result<Ends> encrypt_in_time(Ends plain) {
+    Task<Ends> both = shake_hands(runner_.loop(), std::move(plain), key_, key_, 1 << 20);
+    const auto deadline = Clock::now() + std::chrono::seconds(1);
+    return runner_.run(runner_.loop().within(deadline, std::move(both), "shake hands"));
+  }
 
   LoopThread runner_;
   const TlsKey key_ = fresh_tls_key().value();
