@@ -1,4 +1,5 @@
 // Encrypted transfers, and everybody who is to be kept out of them.
+#include "ferry/uri.h"
 #include "tests/e2e/certificates.h"
 #include "tests/e2e/relay.h"
 #include "tests/e2e/scene.h"
