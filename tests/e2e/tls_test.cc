@@ -85,10 +85,10 @@ TEST_F(Tls, AWrongKeyIsToldOnBothSides) {
 
 TEST_F(Tls, AnErrorNeverRepeatsAKey) {
   const std::string key = "?key=" + k_key;
-  for (const std::string uri :
-       {"tls://127.0.0.1:1" + key, "tcp://127.0.0.1:1" + key, "tls://no such host" + key,
-        "tls://host:port" + key, "tls://127.0.0.1" + key + "&key=" + k_key,
-        "tls://127.0.0.1" + key + "&more=1", "tls://127.0.0.1" + key + "00"}) {
+  for (const std::string& uri :
+       Words{"tls://127.0.0.1:1" + key, "tcp://127.0.0.1:1" + key, "tls://no such host" + key,
+             "tls://host:port" + key, "tls://127.0.0.1" + key + "&key=" + k_key,
+             "tls://127.0.0.1" + key + "&more=1", "tls://127.0.0.1" + key + "00"}) {
     Process sender = migrate_send({image_, uri, "--timeout", "5"});
     EXPECT_NE(sender.wait(), 0);
     EXPECT_THAT(sender.err(), Not(HasSubstr(k_key))) << uri;
