@@ -118,7 +118,8 @@ class BufferChannel final : public Channel {
   void leave() noexcept;
   Result<void> check_writing();  // with the line's mutex held
 
-  const ChannelInfo info_{.scheme = "buffer", .local = "a buffer pair", .peer = "a buffer pair"};
+  const ChannelInfo info_{
+      .scheme = "buffer", .local = "a buffer pair", .peer = "a buffer pair", .within_host = true};
   CancelReason cancelled_;
   std::shared_ptr<Line> line_;
   Line::Direction& in_;

@@ -5,6 +5,9 @@
 #include "channels/unix.h"
 #include "ferry/ferry.h"
 #include "rdma/rdma_transport.h"
+#if FERRY_HAS_TLS
+#include "channels/tls.h"
+#endif
 
 namespace ferry {
 
@@ -15,6 +18,9 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   runtime->add(make_tcp_transport(std::move(tcp)));
   runtime->add(make_unix_transport());
   runtime->add(make_rdma_transport());
+#if FERRY_HAS_TLS
+  runtime->add(make_tls_transport(options.tls));
+#endif
   return runtime;
 }
 

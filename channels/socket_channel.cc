@@ -280,7 +280,8 @@ Result<std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>> make_socke
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds.data()) != 0) {
     return fail_sys(Errc::system, errno, "make a socket pair");
   }
-  const ChannelInfo info{.scheme = "unix", .local = "a socket pair", .peer = "a socket pair"};
+  const ChannelInfo info{
+      .scheme = "unix", .local = "a socket pair", .peer = "a socket pair", .within_host = true};
   UniqueFd one(fds[0]);
   UniqueFd other(fds[1]);
   return std::pair{std::make_unique<SocketChannel>(std::move(one), info),

@@ -22,13 +22,13 @@ std::unique_ptr<Channel> channel_over(UniqueFd fd, std::string peer, TcpKind wan
 }
 
 Task<std::unique_ptr<Channel>> connect_tcp(EventLoop& loop, TcpOptions options, Uri to) {
-  std::string act = "connect " + to.text();
+  std::string act = "connect " + to.shown();
   if (to.host.empty()) co_return fail(Errc::usage, act + ": no host is named");
   if (to.port == 0) co_return fail(Errc::usage, act + ": port 0 is for listeners");
   std::vector<SocketAddress> addresses = co_await options.resolve(loop, to.host, to.port);
   UniqueFd fd = co_await connect_to_first(loop, to, std::move(addresses), options.kind);
   // The peer goes by the name that the caller gave it: that is the one to find in messages.
-  co_return channel_over(std::move(fd), to.text(), options.kind);
+  co_return channel_over(std::move(fd), to.shown(), options.kind);
 }
 
 class TcpListener final : public Listener {
@@ -43,7 +43,7 @@ class TcpListener final : public Listener {
   }
 
   Task<std::unique_ptr<Channel>> accept() override {
-    std::string act = "accept on " + local_.text();
+    std::string act = "accept on " + local_.shown();
     UniqueFd fd = co_await sockets_.accept(loop_, act);
     co_await set_line_options(fd.get(), act);
     std::string peer = tcp_text(peer_address(fd.get()));
@@ -60,7 +60,7 @@ class TcpListener final : public Listener {
 };
 
 Task<std::unique_ptr<Listener>> listen_tcp(EventLoop& loop, TcpOptions options, Uri at) {
-  std::string act = "listen on " + at.text();
+  std::string act = "listen on " + at.shown();
   std::vector<UniqueFd> sockets;
   if (at.host.empty()) {
     sockets = co_await listen_everywhere(at.port, options.kind, act);

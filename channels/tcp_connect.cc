@@ -54,7 +54,7 @@ std::vector<SocketAddress> in_turns_of_families(std::vector<SocketAddress> addre
 
 Task<UniqueFd> connect_to_first(EventLoop& loop, Uri to, std::vector<SocketAddress> addresses,
                                 TcpKind kind) {
-  const std::string act = "connect " + to.text();
+  const std::string act = "connect " + to.shown();
   const std::vector<SocketAddress> ordered = in_turns_of_families(std::move(addresses));
   // An address that was given as such stands in the message already.
   const bool is_literal = ordered.size() == 1 && host_text(ordered.front()) == to.host;

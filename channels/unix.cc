@@ -92,7 +92,8 @@ class UnixListener final : public Listener {
     std::string act = "accept on " + local_.text();
     UniqueFd fd = co_await sockets_.accept(loop_, std::move(act));
     const std::string at = local_.text();
-    ChannelInfo info{.scheme = "unix", .local = at, .peer = name_of_peer(fd.get(), at)};
+    ChannelInfo info{
+        .scheme = "unix", .local = at, .peer = name_of_peer(fd.get(), at), .within_host = true};
     co_return std::make_unique<SocketChannel>(std::move(fd), std::move(info));
   }
 
@@ -116,7 +117,7 @@ Task<std::unique_ptr<Channel>> connect_unix(EventLoop& loop, Uri to) {
   SocketAddress address = co_await unix_address(to.path, act);
   UniqueFd fresh = co_await open_stream_socket(AF_UNIX, act);
   UniqueFd fd = co_await connect_socket(loop, std::move(fresh), address, std::move(act));
-  ChannelInfo info{.scheme = "unix", .local = {}, .peer = to.text()};
+  ChannelInfo info{.scheme = "unix", .local = {}, .peer = to.text(), .within_host = true};
   co_return std::make_unique<SocketChannel>(std::move(fd), std::move(info));
 }
 

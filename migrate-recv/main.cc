@@ -7,6 +7,7 @@
 
 #include "console/console.h"
 #include "console/process.h"
+#include "console/tls_options.h"
 #include "ferry/ferry.h"
 #include "image/image_destination.h"
 #include "options.h"
@@ -15,7 +16,9 @@ namespace ferry {
 namespace {
 
 Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, Log& log) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(command.common.runtime));
+  RuntimeOptions choices = command.common.runtime;
+  choices.tls = command.tls;
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(choices));
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
@@ -25,9 +28,9 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
 
   ReceiveOptions options;
   options.timeout = command.common.timeout;
-  options.observer.listening = [&](const Uri& local) {
-    console.listening(local, command.at);
-    if (local.scheme == "tcp") console.warning(k_not_encrypted);
+  options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
+  options.observer.connected = [&](const ChannelInfo& info) {
+    if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
   };
   options.observer.progress = [&](const Progress& progress) { console.progress(progress); };
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };

@@ -4,21 +4,24 @@
 #include <vector>
 
 #include "base/escape.h"
+#include "console/tls_options.h"
 
 namespace ferry {
 namespace {
 
 constexpr std::string_view k_usage =
     "usage: migrate-recv -o PATH [URI] [options]\n"
-    "Listens at URI (default tcp://:4446, on all addresses) for one migrate-send, and keeps what "
+    "Listens at URI (default tls://:4446, on all addresses) for one migrate-send, and keeps what "
     "it\n"
     "sends under PATH: a file, or an existing folder for images under their own names.\n";
 
 std::vector<OptionSpec> known_options() {
-  return with_common_options({
-      {"output", 'o', "PATH", "the file to make, or the folder to make files in"},
-      {"force", 'f', "", "replace an output that exists, once all of the new one is there"},
-  });
+  return with_common_options(with_tls_options(
+      TlsRole::receiver,
+      {
+          {"output", 'o', "PATH", "the file to make, or the folder to make files in"},
+          {"force", 'f', "", "replace an output that exists, once all of the new one is there"},
+      }));
 }
 
 Result<void> take_words(ReceiveCommand& command, const std::vector<std::string>& words) {
@@ -26,7 +29,7 @@ Result<void> take_words(ReceiveCommand& command, const std::vector<std::string>&
     return fail(Errc::usage, in_quotes(words[1]) + " is one word too many",
                 "migrate-recv -o PATH [URI]");
   }
-  command.at = FERRY_TRY(Uri::parse(words.empty() ? "tcp://" : words[0]));
+  command.at = FERRY_TRY(Uri::parse(words.empty() ? "tls://" : words[0]));
   return {};
 }
 
@@ -43,6 +46,7 @@ Result<ReceiveCommand> parse_receive_command(std::span<const char* const> argume
   command.output = *output;
   if (line.has("force")) command.existing = Existing::replace;
   FERRY_TRY(take_words(command, line.words()));
+  command.tls = FERRY_TRY(tls_options(line));
   return command;
 }
 

@@ -6,6 +6,7 @@
 
 #include "console/common_options.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 #include "ferry/uri.h"
 #include "image/output_file.h"
 
@@ -16,6 +17,7 @@ struct ReceiveCommand {
   std::filesystem::path output;
   Existing existing = Existing::keep;
   Uri at;
+  TlsOptions tls;
 };
 
 /// `arguments` is argv without the command's own name. Errc::usage.

@@ -4,10 +4,10 @@
 #include <memory>
 #include <span>
 #include <stop_token>
-#include <utility>
 
 #include "console/console.h"
 #include "console/process.h"
+#include "console/tls_options.h"
 #include "ferry/ferry.h"
 #include "image/image_source.h"
 #include "options.h"
@@ -15,22 +15,10 @@
 namespace ferry {
 namespace {
 
-/// Said once, and not before there is somebody at the other end: whoever cannot connect has another
-/// worry. Used by one thread at a time, as an Observer is.
-class PrivacyNote {
- public:
-  PrivacyNote(Console& console, const Uri& to) : console_(console), due_(to.scheme == "tcp") {}
-  void say() {
-    if (std::exchange(due_, false)) console_.warning(k_not_encrypted);
-  }
-
- private:
-  Console& console_;
-  bool due_;
-};
-
 Result<Outcome> send_images(const SendCommand& command, Console& console, Log& log) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(command.common.runtime));
+  RuntimeOptions choices = command.common.runtime;
+  choices.tls = command.tls;
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(choices));
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
@@ -39,9 +27,8 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
       command.images, command.zero_copy == ZeroCopy::on ? ImageSource::Access::mapped
                                                         : ImageSource::Access::descriptor));
   log.info("{} images, {} bytes, to {} over {} channels", command.images.size(),
-           images->memory().total_bytes(), command.to.text(), command.channels);
+           images->memory().total_bytes(), command.to.shown(), command.channels);
 
-  PrivacyNote note(console, command.to);
   SendOptions options;
   options.channels = command.channels;
   options.verify = command.verify;
@@ -49,13 +36,12 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   BandwidthLimit bandwidth(command.max_bandwidth);
   if (command.max_bandwidth > 0) options.bandwidth = &bandwidth;
   options.timeout = command.common.timeout;
-  options.observer.progress = [&](const Progress& progress) {
-    note.say();
-    console.progress(progress);
+  options.observer.connected = [&](const ChannelInfo& info) {
+    if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
   };
+  options.observer.progress = [&](const Progress& progress) { console.progress(progress); };
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };
   Outcome outcome = send(*runtime, *images, command.to.text(), options, stop.get_token());
-  if (outcome.ok()) note.say();
   outcome.report.downtime = {};  // an image never ran
   return outcome;
 }

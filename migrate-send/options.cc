@@ -5,6 +5,7 @@
 
 #include "base/escape.h"
 #include "console/amounts.h"
+#include "console/tls_options.h"
 #include "wire/limits.h"
 
 namespace ferry {
@@ -15,13 +16,21 @@ constexpr std::string_view k_usage =
     "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH),\n"
     "and proves that they arrived.\n";
 
+// A packet a second: at less than that a session would seem to stand still.
+constexpr std::uint64_t k_slowest = 64 * 1024;
+
 std::vector<OptionSpec> known_options() {
-  return with_common_options({
-      {"channels", 0, "N", "page channels in parallel, 1 to 255 (default: by the machine's cores)"},
-      {"max-bandwidth", 0, "RATE", "send no faster than this: 2GiB/s, 100MB/s (default: no bound)"},
-      {"zero-copy", 0, "WHEN", "auto (default), on (maps the images) or off"},
-      {"verify", 0, "HOW", "pages (default), or full: also a digest of all memory at both ends"},
-  });
+  return with_common_options(with_tls_options(
+      TlsRole::sender,
+      {
+          {"channels", 0, "N",
+           "page channels in parallel, 1 to 255 (default: by the machine's cores)"},
+          {"max-bandwidth", 0, "RATE",
+           "send no faster than this: 2GiB/s, 100MB/s (default: no bound)"},
+          {"zero-copy", 0, "WHEN", "auto (default), on (maps the images) or off"},
+          {"verify", 0, "HOW",
+           "pages (default), or full: also a digest of all memory at both ends"},
+      }));
 }
 
 Result<Verify> parse_verify(const std::string& how) {
@@ -73,9 +82,14 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
     Result<std::uint64_t> bytes = parse_rate(*rate);
     if (!bytes)
       return fail(Errc::usage, "--max-bandwidth " + bytes.error().context, "2GiB/s, 100MB/s, ...");
+    if (*bytes < k_slowest) {
+      return fail(Errc::usage, "--max-bandwidth " + in_quotes(*rate) + ": too slow to get anywhere",
+                  "at least 64KiB/s");
+    }
     command.max_bandwidth = *bytes;
   }
   FERRY_TRY(take_words(command, line.words()));
+  command.tls = FERRY_TRY(tls_options(line));
   return command;
 }
 

@@ -9,6 +9,7 @@
 #include "console/common_options.h"
 #include "ferry/guest.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 #include "ferry/uri.h"
 
 namespace ferry {
@@ -21,6 +22,7 @@ struct SendCommand {
   Verify verify = Verify::pages;
   ZeroCopy zero_copy = ZeroCopy::automatic;
   std::uint64_t max_bandwidth = 0;  ///< bytes per second; 0: no bound
+  TlsOptions tls;
 };
 
 /// `arguments` is argv without the command's own name. Errc::usage.

@@ -54,6 +54,14 @@ constexpr bool is_name(char c) noexcept {
 
 bool has_control(std::string_view text) noexcept { return std::ranges::any_of(text, is_control); }
 
+/// A URI as others may see it, although it may be none: without what follows `key=`, all of it.
+std::string without_key(std::string_view text) {
+  const std::size_t query = std::min(text.find('?'), text.size());
+  const std::size_t key = text.find("key=", query);
+  if (key == text.npos) return std::string(text);
+  return std::string(text.substr(0, key)) + "key=...";
+}
+
 /// `text` for an error's one line, however long it is.
 std::string quoted(std::string_view text) {
   constexpr std::size_t k_shown = 200;
@@ -117,7 +125,7 @@ class Parser {
   }
 
   std::unexpected<Error> wrong(std::string why, std::string remedy = {}) const {
-    return fail(Errc::usage, "parse URI " + quoted(text_) + ": " + std::move(why),
+    return fail(Errc::usage, "parse URI " + quoted(without_key(text_)) + ": " + std::move(why),
                 std::move(remedy));
   }
 
@@ -254,6 +262,12 @@ class Parser {
 }  // namespace
 
 Result<Uri> Uri::parse(std::string_view text) { return Parser(text).parse(); }
+
+std::string Uri::shown() const {
+  Uri other = *this;
+  if (const auto key = other.query.find("key"); key != other.query.end()) key->second = "...";
+  return other.text();
+}
 
 std::string Uri::text() const {
   std::string out = scheme;

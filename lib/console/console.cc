@@ -167,6 +167,7 @@ std::string done_text(const Report& report) {
       "{} in {}, {}: every 4 KiB checked, transcript equal on both sides", bytes_text(report.bytes),
       seconds_text(report.elapsed), rate_text(rate_of(report.bytes, report.elapsed)));
   if (report.verify == Verify::full) text += ", digest of all memory equal too";
+  if (!report.cipher.empty()) text += ", encrypted";
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);
   return text;
 }

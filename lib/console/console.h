@@ -68,10 +68,6 @@ class Console {
 /// hosts in `asked` become this host's name.
 std::string send_command(const Uri& local, const Uri& asked);
 
-/// Said once of a transport that hides nothing.
-inline constexpr std::string_view k_not_encrypted =
-    "tcp is not encrypted: use it on networks that you trust";
-
 /// "1.00 GiB in 0.52 s, 1.92 GiB/s: every 4 KiB checked, transcript equal on both sides".
 std::string done_text(const Report& report);
 

@@ -45,6 +45,8 @@ std::string done_event(const Report& report, const Usage& usage) {
              {"channels", report.channels},
              {"rounds", report.rounds},
              {"verify", report.verify == Verify::full ? "full" : "pages"},
+             {"encrypted", !report.cipher.empty()},
+             {"cipher", report.cipher},
              {"resent", report.resent},
              {"suspect", report.suspect},
              {"refused", report.refused},

@@ -8,7 +8,7 @@ namespace ferry {
 
 using Verdict = wire::HelloAck::Verdict;
 
-wire::HelloAck Admission::admit(const wire::Hello& hello) {
+wire::HelloAck Admission::admit(const wire::Hello& hello, const ChannelBinding* binding) {
   wire::HelloAck ack = judge(hello);
   if (ack.verdict != Verdict::accepted) return ack;
   const std::scoped_lock lock(mutex_);
@@ -16,9 +16,9 @@ wire::HelloAck Admission::admit(const wire::Hello& hello) {
   switch (hello.role) {
     case wire::Role::control:
     case wire::Role::solo:
-      return admit_control(hello);
+      return admit_control(hello, binding);
     case wire::Role::page:
-      return admit_page(hello);
+      return admit_page(hello, binding);
     case wire::Role::urgent:
       break;
   }
@@ -27,18 +27,24 @@ wire::HelloAck Admission::admit(const wire::Hello& hello) {
       fmt::format("no channel of role {} is expected", static_cast<unsigned>(hello.role)));
 }
 
-wire::HelloAck Admission::admit_control(const wire::Hello& hello) {
+wire::HelloAck Admission::admit_control(const wire::Hello& hello, const ChannelBinding* binding) {
   if (session_ == hello.session) {
     return refusal(hello, Verdict::unannounced, "this session has its control channel already");
   }
   if (session_) return refusal(hello, Verdict::busy, "another session is in progress");
   session_ = hello.session;
-  return judge(hello);
+  wire::HelloAck ack = judge(hello);
+  if (binding != nullptr) ack.secret = secret_ = fresh_secret();
+  return ack;
 }
 
-wire::HelloAck Admission::admit_page(const wire::Hello& hello) {
+wire::HelloAck Admission::admit_page(const wire::Hello& hello, const ChannelBinding* binding) {
   if (session_ != hello.session) {
     return refusal(hello, Verdict::stranger, "no such session");
+  }
+  if (!proves_its_right(hello, binding)) {
+    return refusal(hello, Verdict::stranger,
+                   "this channel does not prove its right to the session");
   }
   if (hello.index >= announced_.size() || !announced_[hello.index]) {
     return refusal(hello, Verdict::unannounced,
@@ -52,6 +58,20 @@ wire::HelloAck Admission::admit_page(const wire::Hello& hello) {
   return judge(hello);
 }
 
+bool Admission::proves_its_right(const wire::Hello& hello, const ChannelBinding* binding) const {
+  if (!secret_) return true;
+  if (binding == nullptr) return false;
+  const ChannelBinding::Proof wanted = binding->prove(*secret_, hello.index);
+  std::byte difference{};  // all of it is looked at: how long it takes tells nothing
+  for (std::size_t i = 0; i < wanted.size(); ++i) difference |= wanted[i] ^ hello.proof[i];
+  return difference == std::byte{};
+}
+
+bool Admission::begun() const {
+  const std::scoped_lock lock(mutex_);
+  return session_.has_value() || ended_;
+}
+
 void Admission::withdraw(const wire::Hello& hello) {
   const std::scoped_lock lock(mutex_);
   if (session_ != hello.session) return;
@@ -59,6 +79,7 @@ void Admission::withdraw(const wire::Hello& hello) {
     present_.reset(hello.index);
   } else {
     session_.reset();
+    secret_.reset();
   }
 }
 

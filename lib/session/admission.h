@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 
+#include "ferry/channel.h"
 #include "wire/hello.h"
 
 namespace ferry {
@@ -14,8 +15,11 @@ namespace ferry {
 /// each once. Everybody else is refused, with the reason. Thread-safe.
 class Admission {
  public:
-  /// An answer of Verdict::accepted is a promise: the place is taken, until withdraw().
-  wire::HelloAck admit(const wire::Hello& hello);
+  /// An answer of Verdict::accepted is a promise: the place is taken, until withdraw(). `binding`
+  /// is that of the channel over which the Hello came, null where it is not encrypted. To an
+  /// encrypted control channel the answer has a secret, and only page channels that prove it are of
+  /// its session then.
+  wire::HelloAck admit(const wire::Hello& hello, const ChannelBinding* binding = nullptr);
 
   /// The answer did not reach the peer: its place is free again.
   void withdraw(const wire::Hello& hello);
@@ -24,15 +28,20 @@ class Admission {
   /// are out of bounds.
   Result<void> announce(std::uint16_t first, std::uint16_t count);
 
+  /// Is there a session, or has there been one?
+  bool begun() const;
+
   /// Nobody is admitted any more.
   void end();
 
  private:
-  wire::HelloAck admit_control(const wire::Hello& hello);
-  wire::HelloAck admit_page(const wire::Hello& hello);
+  wire::HelloAck admit_control(const wire::Hello& hello, const ChannelBinding* binding);
+  wire::HelloAck admit_page(const wire::Hello& hello, const ChannelBinding* binding);
+  bool proves_its_right(const wire::Hello& hello, const ChannelBinding* binding) const;
 
   mutable std::mutex mutex_;
   std::optional<wire::SessionId> session_;
+  std::optional<wire::Secret> secret_;  // where the session is encrypted
   bool ended_ = false;
   std::bitset<wire::k_max_channels> announced_;
   std::bitset<wire::k_max_channels> present_;

@@ -46,7 +46,7 @@ Result<void> Destination::listen(Transport& transport, const Uri& at) {
   EventLoop& loop = runtime_.loop();
   const auto deadline = Clock::now() + options_.timeout;
   auto listener = FERRY_TRY(block_on(
-      loop, loop.within(deadline, transport.listen(loop, at), "listen on " + at.text()), stop_));
+      loop, loop.within(deadline, transport.listen(loop, at), "listen on " + at.shown()), stop_));
 
   rendezvous_ = std::make_unique<Rendezvous>(
       loop, std::move(listener),
@@ -89,7 +89,8 @@ Result<void> Destination::adopt(std::unique_ptr<Channel> solo) {
 
 Result<void> Destination::converse(std::unique_ptr<Channel> channel) {
   began_ = Clock::now();
-  peer_ = channel->info().peer;
+  info_ = channel->info();
+  if (options_.observer.connected) options_.observer.connected(info_);
   Conversation::Role role{
       .peer = "the sender",
       .intercept = [](const wire::ControlFrame&) -> Result<bool> { return false; },
@@ -269,7 +270,8 @@ Result<void> Destination::enter(DestinationEvent event) {
 
 void Destination::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
-  report.peer = peer_;
+  report.peer = info_.peer;
+  report.cipher = info_.cipher;
   report.verify = verified_;
   report.channels = lanes_;
   report.bytes = memory_.total_bytes();

@@ -70,7 +70,7 @@ class Destination {
   Verify verified_ = Verify::pages;
   bool solo_ = false;
   unsigned lanes_ = 0;
-  std::string peer_;
+  ChannelInfo info_;  // of the control channel
 
   BoundedQueue<Arrival> arrivals_;  // the control channel
   FirstError door_error_;

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 
 #include "loop/async_io.h"
@@ -29,11 +30,24 @@ Task<std::vector<std::byte>> read_message(
   co_return message;
 }
 
-Task<std::unique_ptr<Channel>> connect_and_introduce(EventLoop& loop, Transport& transport, Uri to,
-                                                     wire::Hello hello) {
-  std::unique_ptr<Channel> channel = co_await transport.connect(loop, std::move(to));
-  co_await introduce(loop, *channel, hello);
-  co_return channel;
+Task<Greeted> connect_and_introduce(EventLoop& loop, Transport& transport, Uri to,
+                                    wire::Hello hello, std::optional<wire::Secret> secret) {
+  Greeted greeted;
+  greeted.channel = co_await transport.connect(loop, std::move(to));
+  const ChannelBinding* const binding = greeted.channel->facets().binding;
+  if (secret && binding != nullptr) hello.proof = binding->prove(*secret, hello.index);
+  const wire::HelloAck ack = co_await introduce(loop, *greeted.channel, hello);
+  greeted.secret = ack.secret;
+  co_return std::move(greeted);
+}
+
+template <std::size_t N>
+std::array<std::byte, N> random_bytes() {
+  std::array<std::byte, N> bytes;
+  // Never cut short: at most 256 bytes are delivered whole.
+  [[maybe_unused]] const ssize_t got = ::getrandom(bytes.data(), bytes.size(), 0);
+  assert(got == static_cast<ssize_t>(bytes.size()));
+  return bytes;
 }
 
 }  // namespace
@@ -48,7 +62,7 @@ Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
   co_await write_all(loop, channel, wire::encode(ack));
 }
 
-Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
+Task<wire::HelloAck> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
   co_await write_all(loop, channel, wire::encode(hello));
   const std::vector<std::byte> message =
       co_await read_message(loop, channel, &wire::hello_ack_length);
@@ -72,14 +86,15 @@ Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
                   fmt::format("open a channel to {}: the receiver demands unknown features {:#x}",
                               channel.info().peer, ack.critical_features));
   }
+  co_return ack;
 }
 
-Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri to,
-                                    wire::Hello hello, Clock::time_point deadline) {
-  const std::string act = "connect " + to.text();
-  std::unique_ptr<Channel> channel = co_await loop.within(
-      deadline, connect_and_introduce(loop, transport, std::move(to), hello), act);
-  co_return channel;
+Task<Greeted> dial(EventLoop& loop, Transport& transport, Uri to, wire::Hello hello,
+                   std::optional<wire::Secret> secret, Clock::time_point deadline) {
+  const std::string act = "connect " + to.shown();
+  Greeted greeted = co_await loop.within(
+      deadline, connect_and_introduce(loop, transport, std::move(to), hello, secret), act);
+  co_return std::move(greeted);
 }
 
 Task<void> turn_away(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
@@ -121,12 +136,8 @@ wire::HelloAck refusal(const Error& no_hello) {
   return refusal({}, no_hello.code == Errc::unsupported ? feature : malformed, no_hello.text());
 }
 
-wire::SessionId fresh_session_id() {
-  wire::SessionId id;
-  // Never cut short: at most 256 bytes are delivered whole.
-  [[maybe_unused]] const ssize_t got = ::getrandom(id.data(), id.size(), 0);
-  assert(got == static_cast<ssize_t>(id.size()));
-  return id;
-}
+wire::SessionId fresh_session_id() { return random_bytes<sizeof(wire::SessionId)>(); }
+
+wire::Secret fresh_secret() { return random_bytes<sizeof(wire::Secret)>(); }
 
 }  // namespace ferry

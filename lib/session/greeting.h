@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -25,11 +26,17 @@ Task<void> turn_away(EventLoop& loop, Channel& channel, wire::HelloAck ack);
 
 /// Says Hello and waits for the answer. Errc::refused, with the peer's reason, where it is no;
 /// Errc::disconnected where a session in progress has ended there meanwhile.
-Task<void> introduce(EventLoop& loop, Channel& channel, wire::Hello hello);
+Task<wire::HelloAck> introduce(EventLoop& loop, Channel& channel, wire::Hello hello);
 
-/// Connects to `to` and introduces itself there, all of it before `deadline`.
-Task<std::unique_ptr<Channel>> dial(EventLoop& loop, Transport& transport, Uri to,
-                                    wire::Hello hello, Clock::time_point deadline);
+struct Greeted {
+  std::unique_ptr<Channel> channel;
+  std::optional<wire::Secret> secret;  ///< of an encrypted session, from its control channel
+};
+
+/// Connects to `to` and introduces itself there, all of it before `deadline`. With the session's
+/// secret, an encrypted channel proves its right to the session.
+Task<Greeted> dial(EventLoop& loop, Transport& transport, Uri to, wire::Hello hello,
+                   std::optional<wire::Secret> secret, Clock::time_point deadline);
 
 /// The answer to a Hello whose version and features are to be judged, and nothing else yet.
 wire::HelloAck judge(const wire::Hello& hello);
@@ -40,5 +47,6 @@ wire::HelloAck refusal(const wire::Hello& hello, wire::HelloAck::Verdict verdict
 wire::HelloAck refusal(const Error& no_hello);
 
 wire::SessionId fresh_session_id();
+wire::Secret fresh_secret();
 
 }  // namespace ferry

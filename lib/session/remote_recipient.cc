@@ -23,8 +23,10 @@ Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
   to_ = to;
   const wire::Hello hello{.session = session_, .role = wire::Role::control};
   const auto deadline = Clock::now() + options_.timeout;
-  return converse(FERRY_TRY(
-      block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, deadline), stop_)));
+  Greeted greeted = FERRY_TRY(
+      block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, {}, deadline), stop_));
+  secret_ = greeted.secret;
+  return converse(std::move(greeted.channel));
 }
 
 Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
@@ -37,7 +39,8 @@ Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
 }
 
 Result<void> RemoteRecipient::converse(std::unique_ptr<Channel> channel) {
-  peer_ = channel->info().peer;
+  info_ = channel->info();
+  if (options_.observer.connected) options_.observer.connected(info_);
   Conversation::Role role{
       .peer = "the receiver",
       .intercept = [this](const wire::ControlFrame& frame) { return intercept(frame); },
@@ -66,18 +69,17 @@ Result<void> RemoteRecipient::open_lanes() {
   FERRY_TRY(conversation_->expect<wire::ChannelsAck>());
 
   const auto deadline = Clock::now() + options_.timeout;
-  std::vector<Task<std::unique_ptr<Channel>>> dials;
+  std::vector<Task<Greeted>> dials;
   for (std::uint16_t index = 0; index < count; ++index) {
     const wire::Hello hello{.session = session_, .role = wire::Role::page, .index = index};
-    dials.push_back(dial(runtime_.loop(), *transport_, to_, hello, deadline));
+    dials.push_back(dial(runtime_.loop(), *transport_, to_, hello, secret_, deadline));
   }
-  auto channels =
-      FERRY_TRY(block_on(runtime_.loop(), runtime_.loop().all(std::move(dials)), stop_));
+  auto lanes = FERRY_TRY(block_on(runtime_.loop(), runtime_.loop().all(std::move(dials)), stop_));
 
   const std::scoped_lock lock(mutex_);
-  for (std::unique_ptr<Channel>& channel : channels) {
-    Link& link =
-        *links_.emplace_back(std::make_unique<Link>(std::move(channel), conversation_->liveness()));
+  for (Greeted& lane : lanes) {
+    Link& link = *links_.emplace_back(
+        std::make_unique<Link>(std::move(lane.channel), conversation_->liveness()));
     if (cut_) link.cancel(Errc::cancelled);
     FERRY_TRY(sender_.add_lane(link));
   }
@@ -99,7 +101,7 @@ void RemoteRecipient::watch_progress() {
                              0,
                              fmt::format("send pages to {}: none has gone or arrived for a while, "
                                          "though the receiver is alive",
-                                         peer_),
+                                         info_.peer),
                              {}});
       });
 }
@@ -203,7 +205,8 @@ void RemoteRecipient::add_to(Report& report) const {
   report.zero_copy_fallbacks = totals.zero_copy_fallbacks;
   report.channels = transport_ == nullptr ? 1 : options_.channels;
   report.elapsed = Clock::now() - began_;
-  report.peer = peer_;
+  report.peer = info_.peer;
+  report.cipher = info_.cipher;
 }
 
 }  // namespace ferry

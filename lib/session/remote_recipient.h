@@ -62,7 +62,8 @@ class RemoteRecipient final : public Recipient {
   Transport* transport_ = nullptr;  // null on a solo channel
   Uri to_;
   wire::SessionId session_;
-  std::string peer_;
+  std::optional<wire::Secret> secret_;  // of an encrypted session
+  ChannelInfo info_;                    // of the control channel
 
   std::unique_ptr<Conversation> conversation_;
 

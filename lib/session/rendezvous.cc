@@ -24,6 +24,11 @@ Task<void> Rendezvous::serve(std::unique_ptr<Listener> listener) {
   while (true) {
     Result<std::unique_ptr<Channel>> channel = co_await listener->accept().caught();
     if (!channel) {
+      // Who has begun is not ended by somebody else's wrong key.
+      if (channel.error().code == Errc::auth && admission_.begun()) {
+        refused_.fetch_add(1, std::memory_order_relaxed);
+        continue;
+      }
       on_failure_(std::move(channel).error());
       co_return;
     }
@@ -43,7 +48,7 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
     co_await loop_.within(deadline, refuse(*channel, refusal(hello.error())), "refuse a peer");
     co_return;
   }
-  const wire::HelloAck ack = admission_.admit(*hello);
+  const wire::HelloAck ack = admission_.admit(*hello, channel->facets().binding);
   if (ack.verdict != wire::HelloAck::Verdict::accepted) {
     co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
     co_return;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,6 +40,10 @@ struct Hello {
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 
+/// What only the two sides of a session know, once the destination has said it under TLS: the
+/// proofs of page channels are made with it.
+using Secret = std::array<std::byte, 32>;
+
 /// The answer. `accepted` opens the channel; with any other verdict, known or not, `reason` says
 /// why not, and nothing follows.
 struct HelloAck {
@@ -60,13 +65,15 @@ struct HelloAck {
   std::uint32_t optional_features = 0;
   std::string
       reason{};  ///< for people; encode() cuts it to the limit, decode_hello_ack() escapes it
+  std::optional<Secret> secret{};  ///< an extension; to an encrypted control channel alone
   friend bool operator==(const HelloAck&, const HelloAck&) = default;
 };
 
-/// TLV extensions follow the fixed part in both; none is defined in version 1. An unknown one is
-/// ignored, unless its type has the critical bit: then decoding is Errc::unsupported, and the
+/// TLV extensions follow the fixed part in both. Version 1 defines one, of HelloAck. An unknown one
+/// is ignored, unless its type has the critical bit: then decoding is Errc::unsupported, and the
 /// answer is Verdict::feature.
 inline constexpr std::uint16_t k_critical_extension = 0x8000;
+inline constexpr std::uint16_t k_secret_extension = 0x0010;  ///< HelloAck::secret
 
 std::vector<std::byte> encode(const Hello& hello);
 std::vector<std::byte> encode(const HelloAck& ack);

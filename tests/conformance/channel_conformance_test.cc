@@ -357,7 +357,7 @@ TEST_P(ChannelConformance, TheInfoSaysWhatItIs) {
   for (const Channel* end : {ours_.get(), theirs_.get()}) {
     EXPECT_FALSE(end->info().scheme.empty());
     EXPECT_FALSE(end->info().peer.empty());
-    EXPECT_FALSE(end->info().encrypted);
+    EXPECT_EQ(end->info().encrypted, end->info().scheme == "tls");
   }
 }
 

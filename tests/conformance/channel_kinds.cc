@@ -62,7 +62,9 @@ Result<Ends> in_small_pieces(Result<Ends> ends) {
 
 }  // namespace
 
-std::vector<ChannelKind> every_channel() {
+namespace {
+
+std::vector<ChannelKind> plain_channels() {
   using enum QuietDestruction;
   constexpr Polls k_polls = Polls::yes;
   constexpr Polls k_blocks = Polls::no;
@@ -89,6 +91,14 @@ std::vector<ChannelKind> every_channel() {
       {"FaultyBuffer", k_blocks, k_no_fds, is_a_cut, kib(64),
        [](LoopThread&) { return in_small_pieces(buffer_pair(4096)); }},
   };
+}
+
+}  // namespace
+
+std::vector<ChannelKind> every_channel() {
+  std::vector<ChannelKind> kinds = plain_channels();
+  for (ChannelKind& kind : encrypted(kinds)) kinds.push_back(std::move(kind));
+  return kinds;
 }
 
 std::vector<ChannelKind> every_pollable_channel() {

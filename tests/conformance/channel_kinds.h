@@ -51,4 +51,7 @@ std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
 std::vector<ChannelKind> every_channel_that_passes_fds();
 
+/// The same kinds with TLS over them; none where this build has no TLS.
+std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds);
+
 }  // namespace ferry::test

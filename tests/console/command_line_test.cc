@@ -124,11 +124,11 @@ Result<CommonOptions> with_poller(const char* name) {
 }
 
 TEST(CommonOptions, APollerIsKnownByItsName) {
-  EXPECT_EQ(CommonOptions().poller, PollerKind::automatic);
-  EXPECT_EQ(with_poller("auto")->poller, PollerKind::automatic);
-  EXPECT_EQ(with_poller("io_uring")->poller, PollerKind::io_uring);
-  EXPECT_EQ(with_poller("epoll")->poller, PollerKind::epoll);
-  EXPECT_EQ(with_poller("poll")->poller, PollerKind::poll);
+  EXPECT_EQ(CommonOptions().runtime.poller, PollerKind::automatic);
+  EXPECT_EQ(with_poller("auto")->runtime.poller, PollerKind::automatic);
+  EXPECT_EQ(with_poller("io_uring")->runtime.poller, PollerKind::io_uring);
+  EXPECT_EQ(with_poller("epoll")->runtime.poller, PollerKind::epoll);
+  EXPECT_EQ(with_poller("poll")->runtime.poller, PollerKind::poll);
   const auto wrong = with_poller("select");
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().code, Errc::usage);

@@ -105,6 +105,7 @@ TEST_F(BadInput, OptionsThatMakeNoSense) {
   expect_send_complaint({image, k_anywhere, "--zero-copy", "maybe"}, 2, "--zero-copy 'maybe'");
   expect_send_complaint({image, k_anywhere, "--max-bandwidth", "fast"}, 2,
                         "--max-bandwidth 'fast': not a rate");
+  expect_send_complaint({image, k_anywhere, "--max-bandwidth", "1kB/s"}, 2, "at least 64KiB/s");
   expect_send_complaint({image, k_anywhere, "--timeout", "soon"}, 2, "--timeout 'soon'");
   expect_send_complaint({image, k_anywhere, "--log-level", "loud"}, 2, "log level 'loud'");
   expect_receive_complaint({"-o", output_ / "out", "--channels", "2"}, 2,

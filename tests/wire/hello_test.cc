@@ -152,6 +152,19 @@ TEST(Hello, AnExtensionThatEndsPastTheMessageIsRefused) {
   }
 }
 
+TEST(HelloAck, MayCarryASecretAndOnlyOneOfTheRightSize) {
+  HelloAck ack = some_ack();
+  ack.secret.emplace().fill(std::byte{0x5c});
+  EXPECT_EQ(decode_hello_ack(encode(ack)), ack);
+  EXPECT_EQ(
+      code_of(decode_hello_ack(with_extensions(encode(ack), extension(k_secret_extension, 32)))),
+      Errc::protocol);
+  for (const std::size_t length : {0, 31, 33}) {
+    const Bytes wrong = with_extensions(encode(some_ack()), extension(k_secret_extension, length));
+    EXPECT_EQ(code_of(decode_hello_ack(wrong)), Errc::protocol) << length;
+  }
+}
+
 TEST(Hello, HasALengthAtMost) {
   const Bytes hello = encode(some_hello());
   const std::size_t room = k_max_hello_bytes - hello.size() - 4;

@@ -3,6 +3,7 @@
 
 #include <sys/uio.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -32,11 +33,13 @@ constexpr bool wants(Interest set, Interest bit) noexcept {
 
 /// What is worth knowing of a channel, for logs, reports and the table of transports.
 struct ChannelInfo {
-  std::string scheme;      ///< "tcp", "unix", ...
-  std::string local;       ///< our end, as a URI where there is one
-  std::string peer;        ///< the other end, as a URI where there is one
-  bool encrypted = false;  ///< are bytes on the line unreadable to others?
-  bool multipath = false;  ///< may the bytes take several paths at once (MPTCP)?
+  std::string scheme;        ///< "tcp", "unix", ...
+  std::string local;         ///< our end, as a URI where there is one
+  std::string peer;          ///< the other end, as a URI where there is one
+  bool encrypted = false;    ///< are bytes on the line unreadable to others?
+  std::string cipher{};      ///< by what: "TLS_AES_128_GCM_SHA256"; empty where nothing is
+  bool within_host = false;  ///< do bytes never leave this host?
+  bool multipath = false;    ///< may the bytes take several paths at once (MPTCP)?
   /// What was asked for and cannot be had, and why, for a warning to people; else empty.
   std::string shortfall{};
 };
@@ -52,6 +55,8 @@ class Pollable {
   };
 
   virtual Result<Step> try_read_some(std::span<const iovec> into) = 0;
+  /// Where it has accepted nothing, the same bytes come first in the next write: an encrypted
+  /// channel may have begun to send them.
   virtual Result<Step> try_write_some(std::span<const iovec> from) = 0;
   /// The descriptor to wait on. It stays the channel's.
   virtual int fd() const noexcept = 0;
@@ -134,12 +139,26 @@ class ZeroCopyIo {
   ~ZeroCopyIo() = default;
 };
 
+/// The facet of an encrypted channel that ties what is said over it to this one channel.
+class ChannelBinding {
+ public:
+  using Proof = std::array<std::byte, 32>;
+  /// HMAC-SHA256, under `secret`, of this channel's exporter value (RFC 8446, 7.5) and `index`.
+  /// Both ends of a channel find the same, and those of any other channel find another.
+  /// Thread-safe.
+  virtual Proof prove(std::span<const std::byte> secret, std::uint16_t index) const = 0;
+
+ protected:
+  ~ChannelBinding() = default;
+};
+
 /// Optional abilities of a channel; null where absent. They live as long as the channel.
 struct Facets {
   PlacedIo* placed_io = nullptr;
   Pollable* pollable = nullptr;
   ZeroCopyIo* zero_copy = nullptr;
   FdPassing* fd_passing = nullptr;
+  ChannelBinding* binding = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.

@@ -102,6 +102,7 @@ struct Report {
   std::chrono::nanoseconds downtime{};  ///< from pause() to the peer's STARTED; 0 where nothing ran
   Verify verify = Verify::pages;
   std::string peer;
+  std::string cipher;  ///< that hid all of it from others; empty: nothing did
 };
 
 struct Outcome {
@@ -114,6 +115,8 @@ struct Outcome {
 /// Hears of a migration. Called from threads of Ferry's own, one call at a time; must not block.
 struct Observer {
   std::function<void(const Uri& local)> listening;  ///< receive(): senders may come
+  /// There is a peer, and this is its control channel (or its only one).
+  std::function<void(const ChannelInfo&)> connected;
   std::function<void(const Progress&)> progress;
   std::function<void(const Warning&)> warning;
 };

@@ -1,7 +1,10 @@
 // The loop and the transports that migrations of one process share.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -10,6 +13,23 @@
 #include "ferry/transport.h"
 
 namespace [[gnu::visibility("default")]] ferry {
+
+/// How the transport `tls` proves who the peers are: by a key that both know, or by certificates. A
+/// key in a URI (?key=...) stands in for `key`.
+struct TlsOptions {
+  /// A 256-bit key that both sides know: 64 hexadecimal digits, or 43 of base64url. Where there is
+  /// none, and no folder either, a listener makes a fresh one and names it in its own URI.
+  std::string key;
+  /// Certificates under QEMU's names: ca-cert.pem, ca-crl.pem, server-cert.pem, server-key.pem,
+  /// client-cert.pem, client-key.pem; or keys.psk. Empty: none.
+  std::filesystem::path folder;
+  std::string hostname;  ///< whom the server's certificate must name; empty: the URI's host
+  /// Which subjects may send: patterns with * and ?, of which one must match the whole subject
+  /// ("CN=node7,O=Example"). None: whoever has a certificate of this authority.
+  std::vector<std::string> authorized;
+  /// Records that a key protects before it is replaced. AES-GCM is good for 2^24.5.
+  std::uint64_t records_per_key = std::uint64_t{1} << 23;
+};
 
 /// What is chosen for all migrations of one Runtime.
 struct RuntimeOptions {
@@ -21,6 +41,7 @@ struct RuntimeOptions {
   /// MPTCP for `tcp`: a line may use all paths between two hosts at once. Where this host or the
   /// peer has none the line is plain TCP, and the migration warns.
   bool mptcp = false;
+  TlsOptions tls{};
 };
 
 /// Has the event loop and owns the transports. Any number of migrations may use one Runtime at

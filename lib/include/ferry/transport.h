@@ -13,7 +13,9 @@ namespace [[gnu::visibility("default")]] ferry {
 class EventLoop;
 
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
-/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody.
+/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A failure
+/// of Errc::auth is one peer's, that could not prove who it is, and accept() may be called again;
+/// any other is the listener's own.
 /// Used on the loop's thread only. Destroying a listener stops listening.
 class Listener {
  public:

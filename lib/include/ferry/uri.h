@@ -31,6 +31,8 @@ struct Uri {
   /// The URI in Ferry's own form, one word unless it is a command. parse(text()) gives the same
   /// Uri.
   std::string text() const;
+  /// The same for errors and logs: a key in it reads "...".
+  std::string shown() const;
 
   friend bool operator==(const Uri&, const Uri&) = default;
 };

@@ -1,0 +1,82 @@
+// TLS as pure computation: plain bytes and encrypted bytes, and no I/O.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/iovec_window.h"
+#include "channels/tls_context.h"
+#include "ferry/result.h"
+
+namespace ferry {
+
+/// One line's TLS. What comes from the peer is put in by room() and arrived(), what is for the peer
+/// is taken out by take_outgoing(); nothing here blocks. One thread at a time, but for the bytes of
+/// room(): those may be filled while another thread is in any other call.
+class TlsEngine {
+ public:
+  /// `server_name`, for a client with certificates: a host's name or address, that the server's
+  /// certificate must be for. Errc::system, Errc::usage.
+  static Result<std::unique_ptr<TlsEngine>> create(std::shared_ptr<const TlsContext> context,
+                                                   const std::string& server_name,
+                                                   std::uint64_t records_per_key);
+  ~TlsEngine();
+  TlsEngine(const TlsEngine&) = delete;
+  TlsEngine& operator=(const TlsEngine&) = delete;
+
+  enum class Handshake { wants_input, done };
+  /// Goes on with the handshake. What is outgoing afterwards is to be sent, also after a failure:
+  /// it tells the peer why. Errc::auth where a side could not prove who it is, Errc::protocol where
+  /// the peer does not speak TLS.
+  Result<Handshake> shake_hands();
+
+  /// Where the next encrypted bytes of the peer are to be read to; never empty once everything
+  /// that was there has been decrypted.
+  std::span<std::byte> room() noexcept;
+  /// So many bytes have been put there.
+  void arrived(std::size_t bytes) noexcept;
+
+  struct Plain {
+    std::size_t bytes = 0;
+    bool finished = false;  // the peer said goodbye
+  };
+  /// As much as has arrived and fits. Neither bytes nor the end: more must arrive. Errc::integrity
+  /// where a record was altered on the way; Errc::auth where the peer says that it does not accept
+  /// who we are: a server may find out after our side of the handshake is done.
+  Result<Plain> decrypt(std::span<const iovec> into);
+
+  /// Encrypts what is next of `from` and advances it, until nothing is left or a gathering of
+  /// records is full.
+  Result<void> encrypt(IovecWindow& from);
+  /// Nothing is encrypted after it.
+  Result<void> say_goodbye();
+
+  /// Exchanges what is for the peer with `taken`, which must be empty: both keep their memory.
+  void take_outgoing(std::vector<std::byte>& taken) noexcept;
+
+  /// The value that both ends of this line share, and nobody else (RFC 8446, 7.5). After the
+  /// handshake.
+  using Exported = std::array<std::byte, 32>;
+  Result<Exported> exported() const;
+  /// "TLS_AES_128_GCM_SHA256". After the handshake.
+  std::string suite() const;
+  /// How often the peer has replaced its key.
+  std::uint64_t keys_replaced_by_peer() const noexcept;
+
+ private:
+  struct Line;
+  explicit TlsEngine(std::unique_ptr<Line> line);
+  std::unique_ptr<Line> line_;
+};
+
+/// HMAC-SHA256 of `value` followed by `index` (little-endian), under `secret`.
+std::array<std::byte, 32> keyed_digest(std::span<const std::byte> secret,
+                                       std::span<const std::byte> value, std::uint16_t index);
+
+}  // namespace ferry

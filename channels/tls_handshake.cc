@@ -1,0 +1,98 @@
+#include "channels/tls_handshake.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "channels/tls_channel.h"
+#include "channels/tls_engine.h"
+#include "loop/async_io.h"
+
+namespace ferry {
+namespace {
+
+constexpr std::size_t k_record_header_bytes = 5;
+constexpr std::size_t k_max_record_bytes = 16 * 1024 + 256;
+// What a peer may still send after we have told it no, before its alert is lost to a reset.
+constexpr std::size_t k_drained_bytes = 64 * 1024;
+
+/// The length of what follows a record's header.
+Result<std::size_t> record_length(std::span<const std::byte> header) {
+  const auto byte = [header](std::size_t at) { return std::to_integer<std::size_t>(header[at]); };
+  constexpr std::size_t k_first_type = 20;
+  constexpr std::size_t k_last_type = 23;
+  const std::size_t length = (byte(3) << 8) | byte(4);
+  if (byte(0) < k_first_type || byte(0) > k_last_type || byte(1) != 3 ||
+      length > k_max_record_bytes) {
+    return fail(Errc::protocol, "it does not speak TLS", "do both sides say tls://?");
+  }
+  return length;
+}
+
+/// No byte more than one record: what follows the handshake is the channel's to read.
+Task<std::vector<std::byte>> read_record(EventLoop& loop, Channel& inner) {
+  std::vector<std::byte> record(k_record_header_bytes);
+  co_await read_exactly(loop, inner, std::span<std::byte>(record));
+  const std::size_t length = co_await record_length(record);
+  record.resize(k_record_header_bytes + length);
+  co_await read_exactly(loop, inner, std::span<std::byte>(record).subspan(k_record_header_bytes));
+  co_return std::move(record);
+}
+
+void take_in(TlsEngine& engine, std::span<const std::byte> record) {
+  const std::span<std::byte> room = engine.room();
+  std::ranges::copy(record, room.begin());
+  engine.arrived(record.size());
+}
+
+/// Says goodbye to a peer that was told no: it is to read the alert and not a reset.
+Task<void> part(EventLoop& loop, Channel& inner) {
+  co_await inner.finish();
+  co_await drain(loop, inner, k_drained_bytes);
+}
+
+Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
+  for (;;) {
+    Result<TlsEngine::Handshake> step = engine.shake_hands();
+    std::vector<std::byte> outgoing;
+    engine.take_outgoing(outgoing);
+    if (!step) {
+      Result<void> told = co_await write_all(loop, inner, std::move(outgoing)).caught();
+      if (told) told = co_await part(loop, inner).caught();
+      Result<void> failed = std::unexpected(std::move(step).error());
+      co_await std::move(failed);
+    }
+    if (!outgoing.empty()) co_await write_all(loop, inner, std::move(outgoing));
+    if (*step == TlsEngine::Handshake::done) co_return;
+    const std::vector<std::byte> record = co_await read_record(loop, inner);
+    take_in(engine, record);
+  }
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> inner,
+                                      std::shared_ptr<const TlsContext> context, TlsPeer peer) {
+  std::unique_ptr<TlsEngine> engine =
+      co_await TlsEngine::create(std::move(context), peer.server_name, peer.records_per_key);
+  Result<void> shaken = co_await shake_hands(loop, *inner, *engine).caught();
+  if (!shaken) {
+    Error error = std::move(shaken).error();
+    error.context = "shake hands with " + peer.name + ": " + error.context;
+    co_return std::unexpected(std::move(error));
+  }
+  ChannelInfo info;
+  info.scheme = "tls";
+  info.local = inner->info().local;
+  info.peer = std::move(peer.name);
+  info.encrypted = true;
+  info.cipher = engine->suite();
+  info.within_host = inner->info().within_host;
+  std::unique_ptr<Channel> channel =
+      co_await TlsChannel::create(std::move(inner), std::move(engine), std::move(info));
+  co_return std::move(channel);
+}
+
+}  // namespace ferry

@@ -1,0 +1,248 @@
+// TLS over lines that a test holds in its hand.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "channels/buffer.h"
+#include "channels/faulty.h"
+#include "channels/tls.h"
+#include "channels/tls_channel.h"
+#include "channels/tls_context.h"
+#include "channels/tls_handshake.h"
+#include "channels/tls_key.h"
+#include "tests/channels/io.h"
+#include "tests/channels/loop_thread.h"
+#include "tests/channels/raw_socket.h"
+
+namespace ferry::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct Ends {
+  std::unique_ptr<Channel> client;
+  std::unique_ptr<Channel> server;
+};
+
+Task<Ends> shake_hands(EventLoop& loop, Ends plain, TlsKey client_key, TlsKey server_key,
+                       std::uint64_t records_per_key) {
+  auto client = co_await TlsContext::with_key(TlsSide::client, client_key);
+  auto server = co_await TlsContext::with_key(TlsSide::server, server_key);
+  TlsPeer peer;
+  peer.name = "a test";
+  peer.records_per_key = records_per_key;
+  std::vector<Task<std::unique_ptr<Channel>>> both;
+  both.push_back(secure(loop, std::move(plain.client), std::move(client), peer));
+  both.push_back(secure(loop, std::move(plain.server), std::move(server), peer));
+  std::vector<std::unique_ptr<Channel>> channels = co_await loop.all(std::move(both));
+  Ends ends;
+  ends.client = std::move(channels[0]);
+  ends.server = std::move(channels[1]);
+  co_return std::move(ends);
+}
+
+Ends buffers() {
+  auto [client, server] = make_buffer_pair(64 * 1024);
+  return {std::move(client), std::move(server)};
+}
+
+class TlsLine : public testing::Test {
+ protected:
+  Result<Ends> encrypt(Ends plain, std::uint64_t records_per_key = 1 << 20) {
+    return runner_.run(shake_hands(runner_.loop(), std::move(plain), key_, key_, records_per_key));
+  }
+  /// The same, where a side may wait for what never comes: a time-out is a failure as good as any.
+  Result<Ends> encrypt_in_time(Ends plain) {
+    Task<Ends> both = shake_hands(runner_.loop(), std::move(plain), key_, key_, 1 << 20);
+    const auto deadline = Clock::now() + std::chrono::milliseconds(100);
+    return runner_.run(runner_.loop().within(deadline, std::move(both), "shake hands"));
+  }
+
+  LoopThread runner_;
+  const TlsKey key_ = fresh_tls_key().value();
+};
+
+TEST(TlsKey, IsReadAsItIsWrittenAndInHexadecimal) {
+  const TlsKey key = fresh_tls_key().value();
+  EXPECT_EQ(tls_key_text(key).size(), 43u);
+  EXPECT_EQ(parse_tls_key(tls_key_text(key)), key);
+  TlsKey counted{};
+  for (std::size_t i = 0; i < counted.size(); ++i) counted[i] = static_cast<std::byte>(i * 8 + 3);
+  EXPECT_EQ(parse_tls_key("030B131b232b333b434b535b636b737b838b939ba3abb3bbc3cbd3dbe3ebf3fb"),
+            counted);
+  EXPECT_EQ(tls_key_text(counted), "AwsTGyMrMztDS1NbY2tze4OLk5ujq7O7w8vT2-Pr8_s");
+}
+
+TEST(TlsKey, IsNothingElseAndIsNotRepeatedByTheError) {
+  const std::string good = tls_key_text(fresh_tls_key().value());
+  for (std::string bad : {std::string(), good.substr(1), good + "A", std::string(43, '!'),
+                          std::string(64, 'g'), std::string(42, 'A') + "B"}) {
+    const auto key = parse_tls_key(bad);
+    EXPECT_EQ(code_of(key), Errc::usage) << bad;
+    if (!bad.empty()) {
+      EXPECT_THAT(text_of(key), Not(HasSubstr(bad)));
+    }
+  }
+}
+
+TEST_F(TlsLine, SaysWhatProtectsIt) {
+  const Ends ends = encrypt(buffers()).value();
+  for (const Channel* end : {ends.client.get(), ends.server.get()}) {
+    EXPECT_TRUE(end->info().encrypted);
+    EXPECT_THAT(end->info().cipher,
+                testing::AnyOf("TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"));
+  }
+}
+
+TEST_F(TlsLine, ReplacesItsKeyAfterSoManyRecords) {
+  const Ends ends = encrypt(buffers(), 5).value();
+  const std::string sent = noise(100 * 16 * 1024, 1);  // a hundred records, so 19 limits
+  std::jthread writer([&] { ASSERT_TRUE(write_all(*ends.client, sent)); });
+  const auto got = read_all(*ends.server, sent.size());
+  EXPECT_TRUE(got && *got == sent);
+  EXPECT_EQ(dynamic_cast<TlsChannel&>(*ends.server).keys_replaced_by_peer(), 19u);
+  EXPECT_EQ(dynamic_cast<TlsChannel&>(*ends.client).keys_replaced_by_peer(), 0u);
+}
+
+TEST_F(TlsLine, ProvesTheSameAtBothEndsAndAnotherThingElsewhere) {
+  const Ends ends = encrypt(buffers()).value();
+  const Ends others = encrypt(buffers()).value();
+  const std::vector<std::byte> secret(32, std::byte{7});
+  const std::vector<std::byte> another(32, std::byte{8});
+  const auto proof = ends.client->facets().binding->prove(secret, 3);
+  EXPECT_EQ(ends.server->facets().binding->prove(secret, 3), proof);
+  EXPECT_NE(ends.server->facets().binding->prove(secret, 4), proof);
+  EXPECT_NE(ends.server->facets().binding->prove(another, 3), proof);
+  EXPECT_NE(others.server->facets().binding->prove(secret, 3), proof);
+}
+
+TEST_F(TlsLine, AWrongKeyIsAFailureToProveWhoOneIs) {
+  const TlsKey another = fresh_tls_key().value();
+  const auto ends =
+      runner_.run(shake_hands(runner_.loop(), buffers(), key_, another, std::uint64_t{1} << 20));
+  EXPECT_EQ(code_of(ends), Errc::auth);
+  EXPECT_THAT(text_of(ends), HasSubstr("wrong key"));
+}
+
+constexpr std::size_t k_said_bytes = 20'000;
+
+/// Says something and finishes; what the other end made of it. The handshake may fail already.
+Result<std::string> hear(Result<Ends> ends) {
+  if (!ends) return std::unexpected(std::move(ends).error());
+  std::jthread writer([&] {
+    if (write_all(*ends->client, noise(k_said_bytes, 9))) (void)ends->client->finish();
+  });
+  auto heard = read_all(*ends->server, k_said_bytes + 1);
+  ends->server->cancel();  // a writer that is cut off is not left waiting
+  return heard;
+}
+
+class FaultyTlsLine : public TlsLine {
+ protected:
+  /// With faults in what the server reads.
+  Result<std::string> hear_with(Faults faults) {
+    Ends plain = buffers();
+    FaultyOptions options;
+    options.reading = faults;
+    plain.server = make_faulty(std::move(plain.server), options);
+    return hear(encrypt_in_time(std::move(plain)));
+  }
+  /// Offsets that matter: every `step`th of the handshake's and of the goodbye's, some of the
+  /// data's; until a fault comes too late to be one. `judge` returns false there.
+  template <class Judge>
+  void at_many_offsets(std::uint64_t step, Judge judge) {
+    std::uint64_t offset = 0;
+    while (judge(offset)) {
+      const bool in_data = offset >= 1000 && offset < k_said_bytes;
+      offset += in_data ? 997 : step;
+      ASSERT_LT(offset, 2 * k_said_bytes);
+    }
+    EXPECT_GT(offset, k_said_bytes);
+  }
+};
+
+TEST_F(FaultyTlsLine, ACutAtAnyByteIsNoEnd) {
+  const std::string said = noise(k_said_bytes, 9);
+  at_many_offsets(1, [&](std::uint64_t offset) {
+    const auto heard = hear_with({.cut_after = offset});
+    if (heard && *heard == said) return false;
+    EXPECT_FALSE(heard) << "cut after " << offset << ": an end was read";
+    return true;
+  });
+}
+
+TEST_F(FaultyTlsLine, AFlippedBitIsNeverRead) {
+  const std::string said = noise(k_said_bytes, 9);
+  at_many_offsets(3, [&](std::uint64_t offset) {
+    const auto heard = hear_with({.flip_at = offset});
+    if (heard) {
+      EXPECT_EQ(*heard, said) << "flipped at " << offset;
+    }
+    return !heard || offset < k_said_bytes;
+  });
+}
+
+TEST_F(TlsLine, AFinishBelowIsNoGoodbye) {
+  // Somebody on the way ends the line in good order, as anybody can end a TCP connection.
+  auto [client, near] = make_buffer_pair(64 * 1024);
+  auto [far, server] = make_buffer_pair(64 * 1024);
+  std::jthread up([&] {
+    std::string all;
+    for (;;) {
+      auto some = read_once(*near);
+      if (!some || some->empty() || all.size() > 30'000) break;
+      all += *some;
+      if (!write_all(*far, *some)) return;
+    }
+    (void)far->finish();
+  });
+  std::jthread down([&] {
+    for (;;) {
+      auto some = read_once(*far);
+      if (!some || some->empty() || !write_all(*near, *some)) return;
+    }
+  });
+  const Ends ends = encrypt({std::move(client), std::move(server)}).value();
+  std::jthread writer([&] { (void)write_all(*ends.client, noise(1 << 20, 2)); });
+  const auto heard = read_all(*ends.server, 1 << 20);
+  EXPECT_EQ(code_of(heard), Errc::disconnected);
+  EXPECT_THAT(text_of(heard), HasSubstr("without TLS's goodbye"));
+  ends.client->cancel();
+  ends.server->cancel();
+}
+
+/// As many who say nothing as the system lets us have, and then somebody who speaks.
+Task<Ends> meet_among_the_silent(EventLoop& loop, Transport& tls, std::vector<UniqueFd>& silent) {
+  const Uri at = co_await Uri::parse("tls://127.0.0.1:0");
+  const std::unique_ptr<Listener> listener = co_await tls.listen(loop, at);
+  for (UniqueFd& line : silent) {
+    line = raw_connection(any_address(AF_INET, listener->local().port));
+  }
+  Ends ends;
+  ends.client = co_await tls.connect(loop, listener->local());
+  ends.server = co_await listener->accept();
+  co_return std::move(ends);
+}
+
+TEST(TlsListener, ManyWhoSayNothingDelayNobody) {
+  rlimit descriptors{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  LoopThread runner;
+  const auto tls = make_tls_transport({});
+  std::vector<UniqueFd> silent(600);  // more than may be in the middle of a handshake
+  const auto ends = runner.run(meet_among_the_silent(runner.loop(), *tls, silent));
+  EXPECT_TRUE(ends) << text_of(ends);
+  EXPECT_TRUE(silent.back());
+}
+
+}  // namespace
+}  // namespace ferry::test
