@@ -40,7 +40,6 @@ Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
 
 Result<void> RemoteRecipient::converse(std::unique_ptr<Channel> channel) {
   info_ = channel->info();
-  if (options_.observer.connected) options_.observer.connected(info_);
   Conversation::Role role{
       .peer = "the receiver",
       .intercept = [this](const wire::ControlFrame& frame) { return intercept(frame); },
@@ -57,6 +56,7 @@ Result<void> RemoteRecipient::converse(std::unique_ptr<Channel> channel) {
 Result<void> RemoteRecipient::layout(const Layout& layout) {
   FERRY_TRY(conversation_->send(wire::LayoutFrame{layout}));
   FERRY_TRY(conversation_->expect<wire::LayoutAck>());
+  if (options_.observer.connected) options_.observer.connected(info_);
   if (transport_ == nullptr) {
     return sender_.add_lane(conversation_->link());
   }
