@@ -31,6 +31,7 @@ Task<Ends> encrypt(EventLoop& loop, Ends plain) {
 std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds) {
   for (ChannelKind& kind : kinds) {
     kind.name = "Tls" + kind.name;
+    kind.passes_fds = PassesFds::no;  // they would travel beside the encrypted bytes
     kind.quiet_destruction = QuietDestruction::is_a_cut;
     kind.connect = [plain = kind.connect](LoopThread& runner) -> Result<Ends> {
       return runner.run(encrypt(runner.loop(), FERRY_TRY(plain(runner))));
