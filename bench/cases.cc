@@ -56,7 +56,7 @@ Result<void> image_random(const Plan& plan, const Report& report) {
 
 Result<void> memory(const Plan& plan, const Report& report) {
   for (const unsigned channels : plan.channels) {
-    const Transfer transfer{plan.bytes, channels};
+    const Transfer transfer{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
     Runs runs = FERRY_TRY(in_pairs(
         plan.repeats, [&] { return ferry_memory(transfer); },
         [&] { return bare_memory(transfer); }));
@@ -71,7 +71,7 @@ Result<void> transports(const Plan& plan, const Report& report) {
   for (const auto& [name, line] : {std::pair("tcp", BareLine::tcp), {"unix", BareLine::unix}}) {
     for (const auto& [what, kind] : {std::pair("random", Kind::random), {"half", Kind::half}}) {
       for (const unsigned channels : plan.channels) {
-        const Transfer transfer{plan.bytes, channels, line, kind};
+        const Transfer transfer{plan.bytes, channels, line, kind, plan.poller};
         Runs runs = FERRY_TRY(in_pairs(
             plan.repeats, [&] { return ferry_memory(transfer); },
             [&] { return bare_memory(transfer); }));
@@ -88,7 +88,7 @@ Result<void> zeros(const Plan& plan, const Report& report) {
   FERRY_TRY(in_a_child(
       [&] { return make_zero_image(fmt::format("/proc/self/fd/{}", file.get()), plan.bytes); }));
   for (const unsigned channels : plan.channels) {
-    const Transfer transfer{plan.bytes, channels};
+    const Transfer transfer{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
     Runs runs = FERRY_TRY(in_pairs(
         plan.repeats, [&] { return ferry_zeros(transfer, file.get()); },
         [&] { return plain_read_zeros(transfer, file.get()); }));

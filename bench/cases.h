@@ -10,6 +10,7 @@
 
 #include "bench/command_run.h"
 #include "bench/measure.h"
+#include "ferry/event_loop.h"
 #include "ferry/result.h"
 
 namespace ferry::bench {
@@ -20,6 +21,7 @@ struct Plan {
   std::uint64_t bytes = 1073741824;      ///< of memory, or of an image
   std::vector<unsigned> channels{1, 2};  ///< each case that has channels runs with each of these
   std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
+  PollerKind poller = PollerKind::automatic;  ///< what Ferry waits with
   Commands commands;
 };
 

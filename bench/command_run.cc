@@ -35,11 +35,12 @@ Result<std::string> where_it_listens(Process& receiver) {
 
 Result<Sides> start_ferry(const Commands& commands, const ImageTransfer& transfer) {
   const Clock::time_point begin = Clock::now();
-  Process receive = FERRY_TRY(
-      Process::start({commands.receive, "--quiet", "-o", transfer.output, "tcp://127.0.0.1:0"}));
+  Process receive =
+      FERRY_TRY(Process::start({commands.receive, "--quiet", "--poller", commands.poller, "-o",
+                                transfer.output, "tcp://127.0.0.1:0"}));
   const std::string uri = FERRY_TRY(where_it_listens(receive));
   Process send =
-      FERRY_TRY(Process::start({commands.send, "--quiet", "--channels",
+      FERRY_TRY(Process::start({commands.send, "--quiet", "--poller", commands.poller, "--channels",
                                 std::to_string(transfer.channels), transfer.image, uri}));
   return Sides{begin, std::move(receive), std::move(send)};
 }

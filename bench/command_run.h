@@ -14,6 +14,7 @@ struct Commands {
   std::string send;
   std::string receive;
   std::string bare_limit;
+  std::string poller{"auto"};  ///< what Ferry's are told to wait with
 };
 /// Those of the build that this program belongs to. Errc::system where one is missing.
 Result<Commands> find_commands();

@@ -68,7 +68,7 @@ Result<SilentPeers> SilentPeers::connect(const std::string& uri, unsigned count)
 
 Result<void> control_plane(const Plan& plan, const Report& report) {
   FERRY_TRY(allow_descriptors(k_most_channels + k_spare_descriptors));
-  const Transfer transfer{.bytes = 4096, .channels = k_most_channels};
+  const Transfer transfer{.bytes = 4096, .channels = k_most_channels, .poller = plan.poller};
   Runs runs = FERRY_TRY(alone(plan.repeats, [&] { return ferry_memory(transfer); }));
   const double seconds = median_of(runs.ferry, [](const Run& run) { return run.seconds; });
   const Bar bar{"seconds", seconds, Bar::Side::at_most, 0.5};

@@ -114,13 +114,15 @@ Result<void> expect(std::span<const std::byte> memory, Kind kind) {
 
 /// Receives into `memory` with Ferry. The first line says where it listens, the second is the
 /// report.
-Result<void> ferry_receive(const Side& side, std::span<std::byte> memory, BareLine line) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
+                           const Transfer& transfer) {
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime({.poller = transfer.poller}));
   StillDestination guest(memory);
   ReceiveOptions options;
   options.observer.listening = [&side](const Uri& local) { write_line(side.out, local.text()); };
-  return measured(side,
-                  [&] { return as_result(receive(*runtime, guest, address_for(line), options)); });
+  return measured(side, [&] {
+    return as_result(receive(*runtime, guest, address_for(transfer.line), options));
+  });
 }
 
 Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
@@ -159,13 +161,14 @@ Result<Run> ferry_memory(const Transfer& transfer) {
   return run_sides(
       [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
-        FERRY_TRY(ferry_receive(side, memory.bytes(), transfer.line));
+        FERRY_TRY(ferry_receive(side, memory.bytes(), transfer));
         return expect(memory.bytes(), transfer.kind);
       },
       [&](const Side& side, const std::string& where) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         fill(memory.bytes(), transfer.kind);
-        const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+        const std::unique_ptr<Runtime> runtime =
+            FERRY_TRY(make_runtime({.poller = transfer.poller}));
         GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1));
         const SilentPeers silent = FERRY_TRY(SilentPeers::connect(where, transfer.silent_peers));
         return measured(side,
@@ -194,10 +197,11 @@ Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
   return run_sides(
       [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::fresh(transfer.bytes));
-        return ferry_receive(side, memory.bytes(), transfer.line);
+        return ferry_receive(side, memory.bytes(), transfer);
       },
       [&](const Side& side, const std::string& where) -> Result<void> {
-        const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime());
+        const std::unique_ptr<Runtime> runtime =
+            FERRY_TRY(make_runtime({.poller = transfer.poller}));
         return measured(side, [&]() -> Result<void> {
           const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
           GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::shmem, zeros));

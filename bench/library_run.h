@@ -8,6 +8,7 @@
 
 #include "bench/bare_limit.h"
 #include "bench/measure.h"
+#include "ferry/event_loop.h"
 #include "ferry/result.h"
 
 namespace ferry::bench {
@@ -23,6 +24,7 @@ struct Transfer {
   unsigned channels = 1;
   BareLine line = BareLine::tcp;
   Kind kind = Kind::random;
+  PollerKind poller = PollerKind::automatic;
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
 };
 

@@ -22,6 +22,7 @@ namespace options = boost::program_options;
 struct Choice {
   Plan plan;
   std::vector<std::string> cases;  ///< empty: all
+  std::string poller;
   bool help = false;
 };
 
@@ -33,6 +34,8 @@ options::options_description describe(Choice& choice, std::uint64_t& mebibytes) 
       ("repeats", options::value(&choice.plan.repeats)->default_value(5), "pairs a case")        //
       ("size", options::value(&mebibytes)->default_value(1024), "MiB of memory or image")        //
       ("channels", options::value(&choice.plan.channels)->multitoken(), "1 and 2 unless given")  //
+      ("poller", options::value(&choice.poller)->default_value("auto"),
+       "io_uring, epoll or poll: what Ferry waits with")  //
       ("dir", options::value(&choice.plan.folder)->default_value("/dev/shm"),
        "folder for images and outputs");
   return all;
@@ -43,6 +46,14 @@ std::string help_text(const options::options_description& all) {
   text << all << "\nCases:\n";
   for (const Case& one : all_cases()) text << fmt::format("  {:<14} {}\n", one.name, one.what);
   return text.str();
+}
+
+Result<PollerKind> poller_named(const std::string& name) {
+  for (const PollerKind kind :
+       {PollerKind::automatic, PollerKind::io_uring, PollerKind::epoll, PollerKind::poll}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return fail(Errc::usage, fmt::format("there is no poller '{}'", name));
 }
 
 Result<Choice> parse(int argc, char** argv) {
@@ -58,6 +69,7 @@ Result<Choice> parse(int argc, char** argv) {
   }
   choice.plan.bytes = mebibytes * k_mib;
   if (choice.help) fmt::print("{}", help_text(all));
+  choice.plan.poller = FERRY_TRY(poller_named(choice.poller));
   if (choice.plan.repeats == 0 || mebibytes == 0) return fail(Errc::usage, "nothing to measure");
   return choice;
 }
@@ -69,6 +81,7 @@ bool is_chosen(const Choice& choice, const Case& one) {
 
 Result<void> measure(Choice choice) {
   choice.plan.commands = FERRY_TRY(find_commands());
+  choice.plan.commands.poller = choice.poller;
   fmt::print(stderr, "{}\n", table_head());
   for (const Case& one : all_cases()) {
     if (!is_chosen(choice, one)) continue;

@@ -114,8 +114,10 @@ std::string json_line(const Finding& finding, const Plan& plan) {
   line["version"] = FERRY_VERSION;
   line["compiler"] = __VERSION__;
   line["machine"] = machine();
-  line["parameters"] = {
-      {"bytes", finding.bytes}, {"repeats", plan.repeats}, {"folder", plan.folder}};
+  line["parameters"] = {{"bytes", finding.bytes},
+                        {"repeats", plan.repeats},
+                        {"folder", plan.folder},
+                        {"poller", plan.commands.poller}};
   if (finding.channels > 0) line["parameters"]["channels"] = finding.channels;
   if (!finding.transport.empty()) line["parameters"]["transport"] = finding.transport;
   if (!finding.memory.empty()) line["parameters"]["memory"] = finding.memory;
