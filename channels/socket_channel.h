@@ -31,8 +31,8 @@ namespace ferry {
 ///   reads 0, as it also does from the sockets of a process that was killed. So 0 proves no more
 ///   than that nothing follows, and protocols end with words of their own.
 /// - After cancel() the peer may see either, depending on what was on the way. A writer that is
-///   blocked there is told at once by TCP and AF_UNIX; by MPTCP, which answers no data with a reset,
-///   when the channel is destroyed.
+///   blocked there is told at once by TCP and AF_UNIX; by MPTCP, which answers no data with a
+///   reset, when the channel is destroyed.
 ///
 /// A failure belongs to its direction: each repeats its own first one, and a cut line soon gives
 /// both theirs. cancel() fails all that has not failed before.

@@ -6,6 +6,7 @@
 
 #include "channels/listening_sockets.h"
 #include "channels/socket_channel.h"
+#include "channels/socket_connect.h"
 #include "channels/tcp_connect.h"
 #include "channels/tcp_listen.h"
 #include "ferry/event_loop.h"
@@ -23,6 +24,7 @@ std::unique_ptr<Channel> channel_over(UniqueFd fd, std::string peer, TcpKind wan
 
 Task<std::unique_ptr<Channel>> connect_tcp(EventLoop& loop, TcpOptions options, Uri to) {
   std::string act = "connect " + to.shown();
+  co_await refuse_options(to, act);
   if (to.host.empty()) co_return fail(Errc::usage, act + ": no host is named");
   if (to.port == 0) co_return fail(Errc::usage, act + ": port 0 is for listeners");
   std::vector<SocketAddress> addresses = co_await options.resolve(loop, to.host, to.port);
@@ -61,6 +63,7 @@ class TcpListener final : public Listener {
 
 Task<std::unique_ptr<Listener>> listen_tcp(EventLoop& loop, TcpOptions options, Uri at) {
   std::string act = "listen on " + at.shown();
+  co_await refuse_options(at, act);
   std::vector<UniqueFd> sockets;
   if (at.host.empty()) {
     sockets = co_await listen_everywhere(at.port, options.kind, act);

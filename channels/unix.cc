@@ -113,7 +113,8 @@ class UnixListener final : public Listener {
 };
 
 Task<std::unique_ptr<Channel>> connect_unix(EventLoop& loop, Uri to) {
-  std::string act = "connect " + to.text();
+  std::string act = "connect " + to.shown();
+  co_await refuse_options(to, act);
   SocketAddress address = co_await unix_address(to.path, act);
   UniqueFd fresh = co_await open_stream_socket(AF_UNIX, act);
   UniqueFd fd = co_await connect_socket(loop, std::move(fresh), address, std::move(act));
@@ -122,7 +123,8 @@ Task<std::unique_ptr<Channel>> connect_unix(EventLoop& loop, Uri to) {
 }
 
 Task<std::unique_ptr<Listener>> listen_unix(EventLoop& loop, Uri at) {
-  std::string act = "listen on " + at.text();
+  std::string act = "listen on " + at.shown();
+  co_await refuse_options(at, act);
   UniqueFd fd = co_await listen_at(at.path, act);
   co_return std::make_unique<UnixListener>(loop, std::move(fd), std::move(at));
 }

@@ -181,14 +181,15 @@ TEST(TcpNamesDropped, ARaceThatIsDroppedClosesAllItsSockets) {
   const auto transport = tcp_with({{"node7", {"127.0.0.1", "::ffff:127.0.0.1"}}});
   auto loop = EventLoop::create().value();
   const std::size_t before = open_descriptors();
-  // Long enough for both attempts: the second begins after k_connection_attempt_delay.
+  // Long enough for both attempts on a busy machine: the second begins after
+  // k_connection_attempt_delay.
   Task<void> connecting = connect_and_keep(*loop, *transport, tcp("node7", silent.port()));
   std::size_t during = 0;
-  loop->call_at(Clock::now() + k_connection_attempt_delay + 50ms,
+  loop->call_at(Clock::now() + k_connection_attempt_delay + 1s,
                 [&] { during = open_descriptors(); });
   bool timed_out = false;
-  loop->spawn(loop->within(Clock::now() + k_connection_attempt_delay + 100ms, std::move(connecting),
-                           "connect"),
+  loop->spawn(loop->within(Clock::now() + k_connection_attempt_delay + 1200ms,
+                           std::move(connecting), "connect"),
               [&](Result<void> result) {
                 timed_out = code_of(result) == Errc::timed_out;
                 loop->stop();

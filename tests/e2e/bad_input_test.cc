@@ -122,6 +122,13 @@ TEST_F(BadInput, AddressesThatAreNone) {
   EXPECT_THAT(output_.names(), IsEmpty());
 }
 
+TEST_F(BadInput, AKeyForATransportThatDoesNotEncrypt) {
+  const fs::path image = random_image("a.img", 1);
+  expect_send_complaint({image, "tcp://127.0.0.1:1?key=00"}, 2, "tls:// takes a key");
+  expect_receive_complaint({"-o", output_ / "out", "unix://@ferry?key=00"}, 2,
+                           "tls:// takes a key");
+}
+
 TEST_F(BadInput, ATransportThatIsUnknown) {
   const fs::path image = random_image("a.img", 1);
   expect_send_complaint({image, "pigeon://roof:1"}, 2, "pigeon");
