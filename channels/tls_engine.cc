@@ -20,6 +20,9 @@ constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most t
 // So many bytes are sent and received in one system call. More would leave the processor's cache
 // between the call and the cipher.
 constexpr std::size_t k_gathering_bytes = 256 * 1024;
+// A record on the line: header, content type, tag (RFC 8446, 5.2 allows 256 bytes beside the
+// plain).
+constexpr std::size_t k_one_record_bytes = k_record_bytes + 5 + 256;
 // What a peer may make us answer before anything of ours is to be sent.
 constexpr std::size_t k_max_answers_bytes = 64 * 1024;
 
@@ -109,7 +112,8 @@ struct TlsEngine::Line {
   std::uint64_t keys_replaced_by_peer = 0;
   bool is_open = false;  // the handshake is done
 
-  std::vector<std::byte> inbox = std::vector<std::byte>(k_gathering_bytes);
+  // One record until the handshake is done: strangers get no more.
+  std::vector<std::byte> inbox = std::vector<std::byte>(k_one_record_bytes);
   std::size_t inbox_begin = 0;
   std::size_t inbox_end = 0;
   std::vector<std::byte> outbox;
@@ -182,7 +186,6 @@ Result<void> TlsEngine::Line::open(const std::string& server_name) {
   SSL_set_bio(ssl.get(), bio, bio);
   SSL_set_msg_callback(ssl.get(), &message_seen);
   SSL_set_msg_callback_arg(ssl.get(), this);
-  outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
   if (context->side() == TlsSide::server) {
     SSL_set_accept_state(ssl.get());
     return {};
@@ -311,6 +314,8 @@ Result<TlsEngine::Handshake> TlsEngine::shake_hands() {
       return fail(Errc::auth, "it did not use the key");
     }
     line_->is_open = true;
+    line_->inbox.resize(k_gathering_bytes);
+    line_->outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
     return Handshake::done;
   }
   if (SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ) return Handshake::wants_input;

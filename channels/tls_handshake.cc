@@ -17,6 +17,7 @@ constexpr std::size_t k_record_header_bytes = 5;
 constexpr std::size_t k_max_record_bytes = 16 * 1024 + 256;
 // What a peer may still send after we have told it no, before its alert is lost to a reset.
 constexpr std::size_t k_drained_bytes = 64 * 1024;
+constexpr std::chrono::seconds k_farewell{1};
 
 /// The length of what follows a record's header.
 Result<std::size_t> record_length(std::span<const std::byte> header) {
@@ -48,7 +49,8 @@ void take_in(TlsEngine& engine, std::span<const std::byte> record) {
 }
 
 /// Says goodbye to a peer that was told no: it is to read the alert and not a reset.
-Task<void> part(EventLoop& loop, Channel& inner) {
+Task<void> part(EventLoop& loop, Channel& inner, std::vector<std::byte> alert) {
+  co_await write_all(loop, inner, std::move(alert));
   co_await inner.finish();
   co_await drain(loop, inner, k_drained_bytes);
 }
@@ -59,8 +61,10 @@ Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
     std::vector<std::byte> outgoing;
     engine.take_outgoing(outgoing);
     if (!step) {
-      Result<void> told = co_await write_all(loop, inner, std::move(outgoing)).caught();
-      if (told) told = co_await part(loop, inner).caught();
+      // Bounded by itself: the peer's patience must not turn the reason into a time-out.
+      Task<void> parting = loop.within(Clock::now() + k_farewell,
+                                       part(loop, inner, std::move(outgoing)), "say goodbye");
+      [[maybe_unused]] const Result<void> told = co_await std::move(parting).caught();
       Result<void> failed = std::unexpected(std::move(step).error());
       co_await std::move(failed);
     }

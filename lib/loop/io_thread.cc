@@ -9,9 +9,11 @@ namespace ferry {
 // The thread ends the loop, too: what its Tasks own is destroyed where it was used.
 Result<std::unique_ptr<IoThread>> IoThread::create(const std::string& name, PollerKind poller) {
   std::unique_ptr<IoThread> made(new IoThread(FERRY_TRY(EventLoop::create(poller))));
-  made->thread_ = FERRY_TRY(start_thread(name.c_str(), [&loop = made->loop_] {
-    loop->run();
-    loop.reset();
+  made->thread_ = FERRY_TRY(start_thread(name.c_str(), [self = made.get()] {
+    do {
+      self->loop_->run();
+    } while (!self->is_closing());
+    self->loop_.reset();
   }));
   return made;
 }
@@ -20,8 +22,17 @@ IoThread::IoThread(std::unique_ptr<EventLoop> loop) noexcept : loop_(std::move(l
 
 IoThread::~IoThread() {
   if (!thread_.joinable()) return;
-  loop_->stop();
+  {
+    const std::scoped_lock lock(closing_);
+    told_to_close_ = true;
+    loop_->stop();
+  }
   thread_.join();
+}
+
+bool IoThread::is_closing() {
+  const std::scoped_lock lock(closing_);
+  return told_to_close_;
 }
 
 void IoThread::spawn(Task<void> task, std::move_only_function<void(Result<void>)> done) {

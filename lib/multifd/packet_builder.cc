@@ -30,7 +30,8 @@ bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
 
 bool PacketBuilder::full() const noexcept {
   const std::size_t used = std::max<std::size_t>(staged_, header_.payload_bytes);
-  return used > room_ - k_piece_bytes || !room_for_runs(k_piece_bytes / k_unit_bytes);
+  return zero_bytes_ >= k_most_zero_bytes || used > room_ - k_piece_bytes ||
+         !room_for_runs(k_piece_bytes / k_unit_bytes);
 }
 
 Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {

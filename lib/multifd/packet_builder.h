@@ -63,6 +63,9 @@ class PacketBuilder {
   // What one add() looks at: it may fall into as many runs as it has units.
   static constexpr std::size_t k_piece_bytes = 64 * 1024;
 
+  // Of zeros that one packet tells: those that were read took time, and the peer is to hear of it.
+  static constexpr std::uint64_t k_most_zero_bytes = 64 * 1024 * 1024;
+
   bool room_for_runs(std::size_t more) const noexcept;
   void append_zeros(const PageRun& run);
   void append_unit(const PageRun& unit, std::span<const std::byte> bytes);

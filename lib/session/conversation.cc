@@ -14,8 +14,8 @@ constexpr std::size_t k_waiting_frames = 64;
 // How long a side that failed waits for its last words to be heard, and for the peer's.
 constexpr std::chrono::milliseconds k_last_words{600};
 
-Task<void> cancel_later(EventLoop& loop, Link& link) {
-  co_await loop.sleep_until(Clock::now() + k_last_words);
+Task<void> cancel_later(EventLoop& loop, Link& link, std::chrono::milliseconds in = k_last_words) {
+  co_await loop.sleep_until(Clock::now() + in);
   link.cancel(Errc::timed_out);
 }
 
@@ -172,11 +172,15 @@ Error Conversation::of_peer(const wire::Abort& abort) const {
 
 void Conversation::conclude(const wire::ControlFrame& last) {
   over_ = true;
+  const Background bound(loop_, cancel_later(loop_, link_, timeout_));
   (void)link_.send(last);
 }
 
 void Conversation::end() {
-  (void)link_.finish();
+  {
+    const Background bound(loop_, cancel_later(loop_, link_));
+    (void)link_.finish();
+  }
   hang_up();
 }
 

@@ -248,6 +248,20 @@ TEST(PacketBuilder, SendsMappedMemoryFromWhereItLies) {
   EXPECT_FALSE(packet.in_place());
 }
 
+TEST(PacketBuilder, IsFullOfZerosByAndBy) {
+  TestMemory memory(Reach::descriptor, {128 * 1024 * 1024});
+  PacketBuilder packet;
+  PageRun rest = memory.runs().front();
+  while (rest.length > 0 && !packet.full()) {
+    const auto taken = packet.add(memory.memory().regions()[0], rest);
+    ASSERT_TRUE(taken) << text_of(taken);
+    rest.offset += *taken;
+    rest.length -= *taken;
+  }
+  EXPECT_GT(rest.length, 0u) << "whoever reads zeros for a minute is not to be silent for a minute";
+  EXPECT_EQ(packet.header().runs.size(), 1u);
+}
+
 TEST(PacketBuilder, SaysThatAFileBecameShorter) {
   TestMemory memory(Reach::descriptor, {4 * k_unit_bytes});
   const MemoryRegion& region = memory.memory().regions()[0];

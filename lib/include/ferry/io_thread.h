@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 
@@ -33,12 +34,16 @@ class IoThread {
   /// `done` hears its Result there, when the task is gone, and only if it came to its end.
   void spawn(Task<void> task, std::move_only_function<void(Result<void>)> done = {});
 
-  /// For what runs in the thread; from elsewhere its Thread-safe functions, and block_on().
+  /// For what runs in the thread; from elsewhere its Thread-safe functions, and block_on(). A
+  /// stop() only wakes it: the loop ends with the IoThread.
   EventLoop& loop() noexcept { return *loop_; }
 
  private:
   explicit IoThread(std::unique_ptr<EventLoop> loop) noexcept;
+  bool is_closing();
   std::unique_ptr<EventLoop> loop_;  // destroyed by the thread
+  std::mutex closing_;          // held while the loop is told: the thread destroys it no earlier
+  bool told_to_close_ = false;  // guarded by closing_
   std::thread thread_;
 };
 
