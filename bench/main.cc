@@ -48,14 +48,6 @@ std::string help_text(const options::options_description& all) {
   return text.str();
 }
 
-Result<PollerKind> poller_named(const std::string& name) {
-  for (const PollerKind kind :
-       {PollerKind::automatic, PollerKind::io_uring, PollerKind::epoll, PollerKind::poll}) {
-    if (name == to_string(kind)) return kind;
-  }
-  return fail(Errc::usage, fmt::format("there is no poller '{}'", name));
-}
-
 Result<Choice> parse(int argc, char** argv) {
   Choice choice;
   std::uint64_t mebibytes = 0;
@@ -69,7 +61,7 @@ Result<Choice> parse(int argc, char** argv) {
   }
   choice.plan.bytes = mebibytes * k_mib;
   if (choice.help) fmt::print("{}", help_text(all));
-  choice.plan.poller = FERRY_TRY(poller_named(choice.poller));
+  choice.plan.poller = FERRY_TRY(parse_poller(choice.poller));
   if (choice.plan.repeats == 0 || mebibytes == 0) return fail(Errc::usage, "nothing to measure");
   return choice;
 }

@@ -12,10 +12,6 @@ namespace {
 // Plain bytes that a write which must not block encrypts at a time: it may have to keep them.
 constexpr std::size_t k_most_at_once = 64 * 1024;
 
-iovec piece_of(std::span<const std::byte> bytes) noexcept {
-  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::unique_ptr<Channel> inner,

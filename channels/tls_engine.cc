@@ -20,9 +20,6 @@ constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most t
 // So many bytes are sent and received in one system call. More would leave the processor's cache
 // between the call and the cipher.
 constexpr std::size_t k_gathering_bytes = 256 * 1024;
-// A record on the line: header, content type, tag (RFC 8446, 5.2 allows 256 bytes beside the
-// plain).
-constexpr std::size_t k_one_record_bytes = k_record_bytes + 5 + 256;
 // What a peer may make us answer before anything of ours is to be sent.
 constexpr std::size_t k_max_answers_bytes = 64 * 1024;
 
@@ -113,7 +110,7 @@ struct TlsEngine::Line {
   bool is_open = false;  // the handshake is done
 
   // One record until the handshake is done: strangers get no more.
-  std::vector<std::byte> inbox = std::vector<std::byte>(k_one_record_bytes);
+  std::vector<std::byte> inbox = std::vector<std::byte>(k_most_record_bytes);
   std::size_t inbox_begin = 0;
   std::size_t inbox_end = 0;
   std::vector<std::byte> outbox;

@@ -30,6 +30,11 @@ class TlsEngine {
   TlsEngine(const TlsEngine&) = delete;
   TlsEngine& operator=(const TlsEngine&) = delete;
 
+  /// A record on the line: its header, and what RFC 8446 (5.2) allows behind it. Until the
+  /// handshake is done there is room() for just one.
+  static constexpr std::size_t k_record_header_bytes = 5;
+  static constexpr std::size_t k_most_record_bytes = k_record_header_bytes + 16 * 1024 + 256;
+
   enum class Handshake { wants_input, done };
   /// Goes on with the handshake. What is outgoing afterwards is to be sent, also after a failure:
   /// it tells the peer why. Errc::auth where a side could not prove who it is, Errc::protocol where

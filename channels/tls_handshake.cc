@@ -1,6 +1,7 @@
 #include "channels/tls_handshake.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstddef>
 #include <span>
 #include <utility>
@@ -13,8 +14,6 @@
 namespace ferry {
 namespace {
 
-constexpr std::size_t k_record_header_bytes = 5;
-constexpr std::size_t k_max_record_bytes = 16 * 1024 + 256;
 // What a peer may still send after we have told it no, before its alert is lost to a reset.
 constexpr std::size_t k_drained_bytes = 64 * 1024;
 constexpr std::chrono::seconds k_farewell{1};
@@ -26,7 +25,7 @@ Result<std::size_t> record_length(std::span<const std::byte> header) {
   constexpr std::size_t k_last_type = 23;
   const std::size_t length = (byte(3) << 8) | byte(4);
   if (byte(0) < k_first_type || byte(0) > k_last_type || byte(1) != 3 ||
-      length > k_max_record_bytes) {
+      length > TlsEngine::k_most_record_bytes - TlsEngine::k_record_header_bytes) {
     return fail(Errc::protocol, "it does not speak TLS", "do both sides say tls://?");
   }
   return length;
@@ -34,16 +33,18 @@ Result<std::size_t> record_length(std::span<const std::byte> header) {
 
 /// No byte more than one record: what follows the handshake is the channel's to read.
 Task<std::vector<std::byte>> read_record(EventLoop& loop, Channel& inner) {
-  std::vector<std::byte> record(k_record_header_bytes);
+  std::vector<std::byte> record(TlsEngine::k_record_header_bytes);
   co_await read_exactly(loop, inner, std::span<std::byte>(record));
   const std::size_t length = co_await record_length(record);
-  record.resize(k_record_header_bytes + length);
-  co_await read_exactly(loop, inner, std::span<std::byte>(record).subspan(k_record_header_bytes));
+  record.resize(TlsEngine::k_record_header_bytes + length);
+  co_await read_exactly(loop, inner,
+                        std::span<std::byte>(record).subspan(TlsEngine::k_record_header_bytes));
   co_return std::move(record);
 }
 
 void take_in(TlsEngine& engine, std::span<const std::byte> record) {
   const std::span<std::byte> room = engine.room();
+  assert(record.size() <= room.size());  // TLS has taken every earlier one
   std::ranges::copy(record, room.begin());
   engine.arrived(record.size());
 }

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/escape.h"
 #include "console/amounts.h"
@@ -80,8 +81,7 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   }
   if (const auto rate = line.text("max-bandwidth")) {
     Result<std::uint64_t> bytes = parse_rate(*rate);
-    if (!bytes)
-      return fail(Errc::usage, "--max-bandwidth " + bytes.error().context, "2GiB/s, 100MB/s, ...");
+    if (!bytes) return std::unexpected(of_option("max-bandwidth", std::move(bytes).error()));
     if (*bytes < k_slowest) {
       return fail(Errc::usage, "--max-bandwidth " + in_quotes(*rate) + ": too slow to get anywhere",
                   "at least 64KiB/s");

@@ -16,6 +16,12 @@ inline std::size_t total_bytes(std::span<const iovec> pieces) noexcept {
   return sum;
 }
 
+/// Bytes as one piece. What is const stays it: a piece that comes from it is for writing out only,
+/// which an iovec cannot say.
+inline iovec piece_of(std::span<const std::byte> bytes) noexcept {
+  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
+
 /// Walks over pieces of memory by bytes, one system call after the other, skipping empty pieces. It
 /// borrows the list and copies at most a few pieces of it, so that it costs a call nothing, and a
 /// list of any length little to continue.

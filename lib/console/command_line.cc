@@ -127,6 +127,11 @@ Result<std::optional<double>> CommandLine::decimal(const std::string& option, do
   return value;
 }
 
+Error of_option(const std::string& option, Error error) {
+  error.context = "--" + option + " " + error.context;
+  return error;
+}
+
 std::string options_text(const std::vector<OptionSpec>& options) {
   std::string text;
   for (const OptionSpec& option : options) {

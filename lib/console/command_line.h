@@ -42,6 +42,9 @@ class CommandLine {
   std::vector<std::string> words_;
 };
 
+/// What is wrong with an option's value, told of the option.
+Error of_option(const std::string& option, Error error);
+
 /// A line for each option, for --help.
 std::string options_text(const std::vector<OptionSpec>& options);
 

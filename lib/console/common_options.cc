@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "base/escape.h"
-
 namespace ferry {
 
 std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
@@ -22,19 +20,6 @@ std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
   return own;
 }
 
-namespace {
-
-Result<PollerKind> parse_poller(const std::string& name) {
-  for (const PollerKind kind :
-       {PollerKind::automatic, PollerKind::io_uring, PollerKind::epoll, PollerKind::poll}) {
-    if (name == to_string(kind)) return kind;
-  }
-  return fail(Errc::usage, "--poller " + in_quotes(name) + ": no such way to wait",
-              "auto, io_uring, epoll or poll");
-}
-
-}  // namespace
-
 Result<CommonOptions> common_options(const CommandLine& line, std::string_view command,
                                      std::string_view usage,
                                      const std::vector<OptionSpec>& options) {
@@ -46,8 +31,10 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
   if (const auto level = line.text("log-level")) {
     common.log_level = FERRY_TRY(parse_log_level(*level));
   }
-  if (const auto poller = line.text("poller")) {
-    common.runtime.poller = FERRY_TRY(parse_poller(*poller));
+  if (const auto name = line.text("poller")) {
+    Result<PollerKind> poller = parse_poller(*name);
+    if (!poller) return std::unexpected(of_option("poller", std::move(poller).error()));
+    common.runtime.poller = *poller;
   }
   common.runtime.mptcp = line.has("mptcp");
   constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped

@@ -11,6 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "base/iovec_window.h"
+
 namespace ferry {
 namespace {
 
@@ -36,10 +38,6 @@ std::unexpected<Error> too_many_fds(Channel& channel) {
   return fail(Errc::protocol, "read from " + peer_of(channel) + ": more than " +
                                   std::to_string(FdPassing::k_most) +
                                   " descriptors came with one message");
-}
-
-iovec piece_of(std::span<const std::byte> bytes) noexcept {
-  return {const_cast<std::byte*>(bytes.data()), bytes.size()};
 }
 
 /// One blocking call on a channel that is the helper thread's for its duration. Shared by the

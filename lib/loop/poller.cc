@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/escape.h"
+
 namespace ferry {
 
 std::string_view to_string(PollerKind kind) noexcept {
@@ -16,6 +18,15 @@ std::string_view to_string(PollerKind kind) noexcept {
       return "poll";
   }
   std::unreachable();
+}
+
+Result<PollerKind> parse_poller(std::string_view name) {
+  for (const PollerKind kind :
+       {PollerKind::automatic, PollerKind::io_uring, PollerKind::epoll, PollerKind::poll}) {
+    if (name == to_string(kind)) return kind;
+  }
+  return fail(Errc::usage, in_quotes(name) + ": no such way to wait",
+              "auto, io_uring, epoll or poll");
 }
 
 Result<std::unique_ptr<Poller>> make_poller(PollerKind kind) {

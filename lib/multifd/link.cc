@@ -13,8 +13,6 @@ namespace {
 
 constexpr std::size_t k_ahead_bytes = 4 * 1024;
 
-iovec piece_of(std::span<std::byte> bytes) { return {bytes.data(), bytes.size()}; }
-
 }  // namespace
 
 Link::Link(std::unique_ptr<Channel> channel, Liveness& liveness)

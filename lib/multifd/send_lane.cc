@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/iovec_window.h"
 #include "loop/thread.h"
 #include "multifd/lane_transcript.h"
 #include "wire/limits.h"
@@ -17,8 +18,8 @@ std::uint64_t units_of(std::span<const PageRun> runs) noexcept {
   return units;
 }
 
-/// How large a packet may be, at a rate in bytes per second: a lane that sends seldom sends little,
-/// so that the rate holds over short times too.
+/// How large a packet may be, at a rate in bytes per second (0: no bound): a lane that sends seldom
+/// sends little, so that the rate holds over short times too.
 std::size_t room_for(std::uint64_t rate) noexcept {
   if (rate == 0) return PacketBuilder::k_most_bytes;
   return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, PacketBuilder::k_most_bytes));
@@ -168,8 +169,7 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
     return {};
   }
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
-  packet_.set_room(options_.bandwidth ? room_for(options_.bandwidth->bytes_per_second())
-                                      : PacketBuilder::k_most_bytes);
+  packet_.set_room(room_for(options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0));
   for (PageRun rest = work.run; rest.length > 0;) {
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
@@ -213,8 +213,7 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
     options_.bandwidth->acquire(header.bytes.size() + packet_.header().payload_bytes, unbounded_);
   }
   const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
-  std::vector<iovec> message{
-      {const_cast<std::byte*>(header.bytes.data()), header.bytes.size()}};  // only read
+  std::vector<iovec> message{piece_of(header.bytes)};
   if (lend && link_.zero_copy() && link_.zero_copy()->worthwhile()) {
     return link_.write(message, packet_.payload());
   }

@@ -16,6 +16,7 @@
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/network_namespace.h"
 #include "tests/channels/raw_socket.h"
+#include "tests/channels/uris.h"
 
 namespace ferry::test {
 namespace {
@@ -57,14 +58,6 @@ std::unique_ptr<Transport> tcp_with(Names names) {
     return look_up(names, std::move(host), port);
   };
   return make_tcp_transport(std::move(options));
-}
-
-Uri tcp(std::string host, std::uint16_t port) {
-  Uri uri;
-  uri.scheme = "tcp";
-  uri.host = std::move(host);
-  uri.port = port;
-  return uri;
 }
 
 /// Listens, and its queue is full: the kernel drops what would complete the next connection, so

@@ -16,19 +16,12 @@
 #include "tests/channels/io.h"
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"
+#include "tests/channels/uris.h"
 
 namespace ferry::test {
 namespace {
 
 using namespace std::chrono_literals;
-
-Uri tcp(std::string host, std::uint16_t port) {
-  Uri uri;
-  uri.scheme = "tcp";
-  uri.host = std::move(host);
-  uri.port = port;
-  return uri;
-}
 
 class Tcp : public testing::Test {
  protected:

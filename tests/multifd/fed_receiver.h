@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/bounded_queue.h"
+#include "base/iovec_window.h"
 #include "channels/buffer.h"
 #include "multifd/page_receiver.h"
 #include "tests/channels/io.h"
@@ -40,7 +41,7 @@ class FedReceiver {
 
   void send(const CraftedPacket& packet, unsigned lane = 0) { send_bytes(packet.bytes(), lane); }
   void send_bytes(std::span<const std::byte> bytes, unsigned lane = 0) {
-    const iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    const iovec piece = piece_of(bytes);
     ASSERT_TRUE(lanes_[lane]->write({&piece, 1}));
   }
 

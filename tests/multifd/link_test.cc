@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "base/iovec_window.h"
 #include "channels/buffer.h"
 #include "channels/faulty.h"
 #include "tests/channels/io.h"
@@ -19,7 +20,7 @@ namespace {
 const Bytes k_page = noise_bytes(64, 1);
 
 Result<void> write_bytes(Channel& channel, std::span<const std::byte> bytes) {
-  const iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  const iovec piece = piece_of(bytes);
   return channel.write({&piece, 1});
 }
 

@@ -79,10 +79,7 @@ TEST(StopRequest, EndsASenderWhosePageChannelsAreNotAnswered) {
   SendOptions options;
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept();
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.say(wire::ChannelsAck{0, 1});
+  Peer control = door.accept_control(1);
   Peer page = door.accept_silently();
   page.hear_hello();
   sent.stop();
@@ -209,10 +206,7 @@ TEST(StopRequest, EndsASenderWhosePageChannelsAreNotRead) {
   SendOptions options;
   options.channels = 2;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept();
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.say(wire::ChannelsAck{0, 2});
+  Peer control = door.accept_control(2);
   Peer one = door.accept();
   Peer two = door.accept();
   sent.stop();

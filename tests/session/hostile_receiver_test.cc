@@ -242,10 +242,7 @@ TEST(HostileReceiver, IsHeardWhenItRefusesAPageChannel) {
   SendOptions options;
   options.channels = 3;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept();
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.say(wire::ChannelsAck{.first = 0, .count = 3});
+  Peer control = door.accept_control(3);
   Peer one = door.accept();
   Peer two = door.accept_silently();
   wire::HelloAck ack;
@@ -267,10 +264,7 @@ TEST(ReceiverThatFails, IsHeardAlthoughItTurnsPageChannelsAwayFirst) {
   SendOptions options;
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept();
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  Peer control = door.accept_control(1);
   Peer page = door.accept_silently();
   wire::HelloAck ack;
   ack.verdict = wire::HelloAck::Verdict::ended;

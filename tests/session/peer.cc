@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include "base/iovec_window.h"
 #include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "ferry/transport.h"
@@ -15,7 +16,7 @@ Peer::Peer(std::unique_ptr<Channel> channel)
       link_(std::make_unique<Link>(std::move(channel), *liveness_)) {}
 
 bool Peer::say(std::span<const std::byte> bytes) {
-  const iovec piece{const_cast<std::byte*>(bytes.data()), bytes.size()};
+  const iovec piece = piece_of(bytes);
   return link_->write(std::span(&piece, 1)).has_value();
 }
 
@@ -131,6 +132,14 @@ Peer Door::accept() {
   Peer peer = accept_silently();
   peer.accept_hello();
   return peer;
+}
+
+Peer Door::accept_control(std::uint16_t channels) {
+  Peer control = accept();
+  control.hear<wire::LayoutFrame>();
+  control.say(wire::LayoutAck{});
+  control.say(wire::ChannelsAck{.first = 0, .count = channels});
+  return control;
 }
 
 wire::SessionId session_id(int number) {

@@ -78,7 +78,10 @@ class Door {
   std::string uri() const;
   /// Blocks for the next line, and accepts its Hello.
   Peer accept();
-  /// The same, saying nothing.
+  /// The control channel of a sender: takes its layout, and grants it so many page channels before
+  /// it has asked.
+  Peer accept_control(std::uint16_t channels);
+  /// Blocks for the next line, and says nothing.
   Peer accept_silently();
 
  private:

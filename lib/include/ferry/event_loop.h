@@ -30,6 +30,8 @@ enum class PollerKind {
 
 /// As --poller has it: "auto", "io_uring", "epoll", "poll".
 std::string_view to_string(PollerKind kind) noexcept;
+/// The kind of that name. Errc::usage.
+Result<PollerKind> parse_poller(std::string_view name);
 
 class Poller;
 
@@ -119,6 +121,6 @@ class EventLoop {
 template <class T>
 Result<T> block_on(EventLoop& loop, Task<T> task, std::stop_token stop = {});
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry
 
 #include "ferry/event_loop_inl.h"  // IWYU pragma: keep
