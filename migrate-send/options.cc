@@ -6,6 +6,7 @@
 
 #include "base/escape.h"
 #include "console/amounts.h"
+#include "console/file_options.h"
 #include "console/tls_options.h"
 #include "wire/limits.h"
 
@@ -15,13 +16,13 @@ namespace {
 constexpr std::string_view k_usage =
     "usage: migrate-send IMAGE... URI [options]\n"
     "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH),\n"
-    "and proves that they arrived.\n";
+    "and proves that they arrived; or writes a snapshot of them (file:///PATH).\n";
 
 // A packet a second: at less than that a session would seem to stand still.
 constexpr std::uint64_t k_slowest = 64 * 1024;
 
 std::vector<OptionSpec> known_options() {
-  return with_common_options(with_tls_options(
+  return with_common_options(with_file_options(with_tls_options(
       TlsRole::sender,
       {
           {"channels", 0, "N",
@@ -31,7 +32,8 @@ std::vector<OptionSpec> known_options() {
           {"zero-copy", 0, "WHEN", "auto (default), on (maps the images) or off"},
           {"verify", 0, "HOW",
            "pages (default), or full: also a digest of all memory at both ends"},
-      }));
+          {"force", 'f', "", "replace a snapshot that exists, once all of the new one is there"},
+      })));
 }
 
 Result<Verify> parse_verify(const std::string& how) {
@@ -90,6 +92,8 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   }
   FERRY_TRY(take_words(command, line.words()));
   command.tls = FERRY_TRY(tls_options(line));
+  command.file = FERRY_TRY(file_options(line));
+  if (line.has("force")) command.file.existing = Existing::replace;
   return command;
 }
 

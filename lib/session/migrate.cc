@@ -5,6 +5,8 @@
 #include "ferry/guest.h"
 #include "ferry/runtime.h"
 #include "session/destination.h"
+#include "session/image_loader.h"
+#include "session/image_recipient.h"
 #include "session/remote_recipient.h"
 #include "session/source.h"
 #include "wire/control.h"
@@ -17,14 +19,14 @@ Outcome failed(Owner owner, Error error) {
   return {.owner = owner, .report = {}, .why_not = std::move(error)};
 }
 
-/// What both ways of sending share, once `open` has reached the peer.
-template <class Open>
+/// What all ways of sending share, once `open` has reached whoever is to have the guest.
+template <class Kind = RemoteRecipient, class Open>
 Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options,
                 std::stop_token stop, Open open) {
   if (auto sane = wire::check_layout(guest.memory().layout(), Errc::usage); !sane) {
     return failed(Owner::source, std::move(sane).error());
   }
-  RemoteRecipient recipient(runtime, guest.memory(), options, stop);
+  Kind recipient(runtime, guest.memory(), options, stop);
   Source source(guest, recipient, options.verify, stop);
   Outcome outcome;
   Result<void> done = open(recipient);
@@ -43,6 +45,18 @@ Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options
   if (const auto& also = source.not_resumed()) {
     outcome.why_not->context += "; and the guest could not be resumed: " + also->text();
   }
+  return outcome;
+}
+
+/// A guest that was written down becomes one that runs.
+Outcome load_image(Runtime& runtime, DestinationGuest& guest, Places& places, const Uri& from,
+                   const ReceiveOptions& options, std::stop_token stop) {
+  ImageLoader loader(runtime, guest, options, std::move(stop));
+  Outcome outcome;
+  auto done = loader.run(places, from);
+  loader.add_to(outcome.report);
+  outcome.owner = owner_in(loader.state());
+  if (!done) outcome.why_not = std::move(done).error();
   return outcome;
 }
 
@@ -98,6 +112,11 @@ Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const S
   if (auto sane = check(options); !sane) return failed(Owner::source, std::move(sane).error());
   auto address = find(runtime, uri);
   if (!address) return failed(Owner::source, std::move(address).error());
+  if (Places* const places = address->transport->places()) {
+    return send_to<ImageRecipient>(
+        runtime, guest, options, std::move(stop),
+        [&](ImageRecipient& recipient) { return recipient.connect(*places, address->uri); });
+  }
   return send_to(runtime, guest, options, std::move(stop), [&](RemoteRecipient& recipient) {
     return recipient.connect(*address->transport, address->uri);
   });
@@ -113,6 +132,9 @@ Outcome receive(Runtime& runtime, DestinationGuest& guest, std::string_view uri,
                 const ReceiveOptions& options, std::stop_token stop) {
   auto address = find(runtime, uri);
   if (!address) return failed(Owner::source, std::move(address).error());
+  if (Places* const places = address->transport->places()) {
+    return load_image(runtime, guest, *places, address->uri, options, std::move(stop));
+  }
   return receive_from(runtime, guest, options, std::move(stop), [&](Destination& destination) {
     return destination.listen(*address->transport, address->uri);
   });

@@ -1,13 +1,12 @@
 #include "session/source.h"
 
-#include <sys/random.h>
-
 #include <cassert>
 #include <utility>
 
 #include "ferry/event_loop.h"
 #include "memory/extent_walker.h"
 #include "memory/region_io.h"
+#include "session/fresh_token.h"
 
 namespace ferry {
 namespace {
@@ -23,14 +22,6 @@ class Tracking {
  private:
   DirtyTracker& tracker_;
 };
-
-OwnerToken fresh_token() {
-  OwnerToken token;
-  // At most 256 bytes are never cut short, and the pool is full by the time anything runs.
-  [[maybe_unused]] const ssize_t got = ::getrandom(token.bytes.data(), token.bytes.size(), 0);
-  assert(got == static_cast<ssize_t>(token.bytes.size()));
-  return token;
-}
 
 Error of_guest(Error error, std::string_view act) {
   error.code = Errc::guest;

@@ -33,6 +33,10 @@ inline constexpr std::size_t k_max_nak_runs = k_max_checksums;
 /// Fixed fields and checksum, then 32 bytes a run and 8 a checksum.
 inline constexpr std::size_t k_max_packet_header_bytes = 48 + 32 * k_max_runs + 8 * k_max_checksums;
 
+inline constexpr std::size_t k_max_image_header_bytes = 512 * 1024;  ///< of a snapshot's file
+inline constexpr std::size_t k_max_image_sections = 1024;
+inline constexpr std::size_t k_max_image_directory_bytes = 512 * 1024;
+
 inline constexpr unsigned k_max_resends = 3;  ///< of one run, before it is an integrity error
 inline constexpr std::size_t k_max_damaged_runs = 4096;  ///< outstanding on one lane, likewise
 

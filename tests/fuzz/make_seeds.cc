@@ -11,6 +11,7 @@
 #include "tests/fuzz/session_script.h"
 #include "wire/control.h"
 #include "wire/hello.h"
+#include "wire/image_format.h"
 #include "wire/packet.h"
 
 namespace ferry::fuzz {
@@ -179,6 +180,26 @@ void make_framings(const fs::path& all) {
   corpus.add("text", "f\xc3\xbcr \xe2\x82\xac 5 \xf0\x9f\x9a\xa2 \x1b[0m\xff");
 }
 
+/// Without the padding, which the target puts back.
+Bytes first_message(const Bytes& units) {
+  return {units.begin(), units.begin() + ByteReader(std::span(units).subspan(4)).u32()};
+}
+
+void make_images(const fs::path& all) {
+  const Corpus corpus(all, "image");
+  wire::ImageHeader header{.layout = k_layout, .units_present = 3};
+  header.file_bytes = wire::plan_image(k_layout).end();
+  corpus.add("header", first_message(wire::encode(header)));
+  corpus.add("header-of-nothing",
+             first_message(wire::encode(wire::ImageHeader{.file_bytes = 4096})));
+  std::vector<wire::ImageSection> sections{{.name = "cpu", .version = 1, .length = 5000},
+                                           {.name = "serial", .length = 10}};
+  wire::ImageHeader none;
+  wire::place_sections(sections, wire::plan_image(none.layout).end());
+  corpus.add("directory", first_message(wire::encode(sections)));
+  corpus.add("bitmap", Bytes(12, std::byte{0xff}));
+}
+
 void make_uris(const fs::path& all) {
   const Corpus corpus(all, "uri");
   int number = 0;
@@ -283,6 +304,7 @@ int main(int argc, char** argv) {
   ferry::fuzz::make_control_frames(all);
   ferry::fuzz::make_packets(all);
   ferry::fuzz::make_framings(all);
+  ferry::fuzz::make_images(all);
   ferry::fuzz::make_uris(all);
   ferry::fuzz::make_sessions(all);
   return 0;

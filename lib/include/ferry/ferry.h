@@ -7,8 +7,10 @@
 #include "ferry/guest.h"
 #include "ferry/io_thread.h"
 #include "ferry/memory.h"
+#include "ferry/place.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
+#include "ferry/snapshot.h"
 #include "ferry/task.h"
 #include "ferry/transport.h"
 #include "ferry/unique_fd.h"
@@ -19,4 +21,4 @@ namespace [[gnu::visibility("default")]] ferry {
 /// A Runtime that knows every transport of this build.
 Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options = {});
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -86,6 +86,13 @@ struct Warning {
   std::string text;
 };
 
+/// What says that all of it arrived.
+enum class Proof {
+  transcript,     ///< both sides saw the same of every channel
+  durable_image,  ///< it is on the disk, with a checksum for every 4 KiB
+  verified_image  ///< it came from there, and every checksum was right
+};
+
 /// What a migration did.
 struct Report {
   std::uint64_t bytes = 0;       ///< of memory that the destination holds
@@ -101,6 +108,7 @@ struct Report {
   std::chrono::nanoseconds elapsed{};     ///< from the first word of the session to its end
   std::chrono::nanoseconds downtime{};  ///< from pause() to the peer's STARTED; 0 where nothing ran
   Verify verify = Verify::pages;
+  Proof proof = Proof::transcript;
   std::string peer;
   std::string cipher;  ///< that hid all of it from others; empty: nothing did
 };
@@ -136,17 +144,22 @@ struct SendOptions {
 };
 
 struct ReceiveOptions {
+  /// How many lanes read a guest that comes from a file. Of one that comes over a line the sender
+  /// says it.
+  unsigned channels = default_channels();
   std::chrono::milliseconds timeout{30'000};  ///< of the peer's silence, once there is a peer
   Observer observer;
 };
 
-/// Moves a guest to whoever listens at `uri`. Blocks until it is there, or stays. A stop request
+/// Moves a guest to whoever listens at `uri`, or into a file there. Blocks until it is there, or
+/// stays. A stop request
 /// ends it: before the commit the guest is resumed here (Errc::cancelled); after it nothing is
 /// undone.
 Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const SendOptions& options,
              std::stop_token stop = {});
 
-/// Waits at `uri` for one guest, however long it takes to come, and receives it.
+/// Waits at `uri` for one guest, however long it takes to come, and receives it. Where `uri` is a
+/// file the guest is taken from there, at once, and the file stays as it is.
 Outcome receive(Runtime& runtime, DestinationGuest& guest, std::string_view uri,
                 const ReceiveOptions& options, std::stop_token stop = {});
 
@@ -157,4 +170,4 @@ Outcome send_over(Runtime& runtime, SourceGuest& guest, std::unique_ptr<Channel>
 Outcome receive_over(Runtime& runtime, DestinationGuest& guest, std::unique_ptr<Channel> channel,
                      const ReceiveOptions& options, std::stop_token stop = {});
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

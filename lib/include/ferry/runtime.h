@@ -10,6 +10,7 @@
 
 #include "ferry/event_loop.h"
 #include "ferry/io_thread.h"
+#include "ferry/place.h"
 #include "ferry/transport.h"
 
 namespace [[gnu::visibility("default")]] ferry {
@@ -42,6 +43,7 @@ struct RuntimeOptions {
   /// peer has none the line is plain TCP, and the migration warns.
   bool mptcp = false;
   TlsOptions tls{};
+  FileOptions file{};
 };
 
 /// Has the event loop and owns the transports. Any number of migrations may use one Runtime at
@@ -68,4 +70,4 @@ class Runtime {
   EventLoop& loop_;                   // the thread's, or the program's
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

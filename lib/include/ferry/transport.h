@@ -11,12 +11,13 @@
 namespace [[gnu::visibility("default")]] ferry {
 
 class EventLoop;
+class Places;
 
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
-/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A failure
-/// of Errc::auth is one peer's, that could not prove who it is, and accept() may be called again;
-/// any other is the listener's own.
-/// Used on the loop's thread only. Destroying a listener stops listening.
+/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A
+/// failure of Errc::auth is one peer's, that could not prove who it is, and accept() may be called
+/// again; any other is the listener's own. Used on the loop's thread only. Destroying a listener
+/// stops listening.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -32,6 +33,9 @@ class Transport {
   virtual std::string_view scheme() const noexcept = 0;
   virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
+  /// Where its other end is no peer but a place that guests are laid down in (place.h), that side
+  /// of it: it then has nobody to connect to. Else null.
+  virtual Places* places() noexcept { return nullptr; }
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry
