@@ -1,5 +1,6 @@
 #include "channels/file_lane.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <cassert>
@@ -64,12 +65,12 @@ Result<void> FileLane::begin(FileRequest::Direction direction, const PageRun& ru
   if (failure_) return std::unexpected(*failure_);
   if (moves_.size() == setting_.depth) FERRY_TRY(settle());
   const std::uint64_t number = settled_ + moves_.size();
-  moves_.push_back({.rest = {.direction = direction,
-                             .offset = setting_.region_offsets[run.region] + run.offset,
-                             .bytes = bytes,
-                             .cookie = number},
-                    .ended = false,
-                    .error = {}});
+  const std::uint64_t offset = setting_.region_offsets[run.region] + run.offset;
+  moves_.push_back(
+      {.begin = offset,
+       .rest = {.direction = direction, .offset = offset, .bytes = bytes, .cookie = number},
+       .ended = false,
+       .error = {}});
   const auto all = all_staging();
   if (bytes.data() >= all.data() && bytes.data() < all.data() + all.size()) {
     used_until_[static_cast<std::size_t>(bytes.data() - all.data()) / k_staging_bytes] = number + 1;
@@ -113,6 +114,11 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
     move.error = failed(rest, static_cast<int>(-result));
   }
   move.ended = true;
+  if (rest.direction == FileRequest::Direction::write && setting_.written_back >= 0) {
+    // A hint: whether it was heard shows in the fsync, and nowhere else.
+    (void)::sync_file_range(setting_.written_back, static_cast<off64_t>(move.begin),
+                            static_cast<off64_t>(rest.offset - move.begin), SYNC_FILE_RANGE_WRITE);
+  }
   return {};
 }
 

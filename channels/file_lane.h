@@ -22,6 +22,10 @@ class FileLane final : public PlacedIo {
     std::vector<std::uint64_t> region_offsets;  ///< in the file
     unsigned depth = 1;
     std::string shown_as;  ///< what errors call the file
+    /// A descriptor of the file, borrowed, where what is put goes to the page cache: the kernel is
+    /// then told at once to begin to write it to the disk, so that a later fsync finds little to
+    /// do. -1: there is no such need.
+    int written_back = -1;
   };
   /// Makes the engine, and gets the lane's staging memory to register.
   using MakeEngine =
@@ -42,6 +46,7 @@ class FileLane final : public PlacedIo {
  private:
   /// A run on its way; its number is the place in moves_, counted from the first of all.
   struct Move {
+    std::uint64_t begin = 0;  // of all of it, in the file
     FileRequest rest;
     bool ended = false;
     std::optional<Error> error;

@@ -92,7 +92,10 @@ class PlacedFile {
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) const {
     const unsigned depth = std::clamp(options_.depth, 1u, 64u);
     return FileLane::create(
-        {.region_offsets = std::move(region_offsets), .depth = depth, .shown_as = path_.native()},
+        {.region_offsets = std::move(region_offsets),
+         .depth = depth,
+         .shown_as = path_.native(),
+         .written_back = direct_ ? -1 : region_.fd},
         [&](std::span<std::byte> staging) {
           return make_file_engine(
               options_.engine, options_.caching,

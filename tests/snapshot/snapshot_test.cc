@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "ferry/ferry.h"
@@ -19,13 +22,6 @@ class SnapshotOfAGuest : public testing::Test {
  protected:
   SnapshotOfAGuest() : runtime_(std::move(*make_runtime())) {}
 
-  static void expect_same(const Mappings& a, const Mappings& b) {
-    ASSERT_EQ(a.memory().layout(), b.memory().layout());
-    for (std::size_t i = 0; i < a.memory().regions().size(); ++i) {
-      EXPECT_TRUE(std::ranges::equal(a.region(i), b.region(i))) << "region " << i;
-    }
-  }
-
   TempFolder folder_;
   const std::string uri_ = "file://" + (folder_ / "snap.ferry").native();
   std::unique_ptr<Runtime> runtime_;
@@ -42,7 +38,7 @@ TEST_F(SnapshotOfAGuest, ComesBackAsItWas) {
   ASSERT_TRUE(loaded.ok()) << loaded.why_not->text();
   EXPECT_EQ(loaded.owner, Owner::destination);
   EXPECT_EQ(destination.starts(), 1u);
-  expect_same(source.mappings(), destination.mappings());
+  EXPECT_TRUE(identical(source, destination));
   EXPECT_THAT(folder_.names(), UnorderedElementsAre("snap.ferry"));
 }
 
@@ -66,7 +62,7 @@ TEST_F(SnapshotOfAGuest, HasWhatARunningGuestWroteLast) {
   ASSERT_TRUE(saved.ok()) << saved.why_not->text();
   MemoryDestination destination;
   ASSERT_TRUE(receive(*runtime_, destination, uri_, {}).ok());
-  expect_same(source.mappings(), destination.mappings());
+  EXPECT_TRUE(identical(source, destination));
   const auto snapshot = Snapshot::open(*runtime_, uri_);
   ASSERT_TRUE(snapshot);
   EXPECT_FALSE((*snapshot)->present().test(0, 5 * k_unit_bytes)) << "zeros again";
