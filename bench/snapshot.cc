@@ -124,10 +124,6 @@ Result<Run> cp(const std::string& from, const std::string& to) {
       {"/bin/sh", "-c", fmt::format("cp --sparse=always '{}' '{}' && sync '{}'", from, to, to)});
 }
 
-Bar ratio_bar(const Runs& runs, double limit) {
-  return {"ratio", median(ratios(runs)), Bar::Side::at_least, limit};
-}
-
 /// Calls `measure` for each number of channels, with an image and a snapshot of it.
 template <class Measure>
 Result<void> for_each_scene(const Plan& plan, Content content, Measure measure) {
@@ -150,6 +146,30 @@ Result<void> for_each_scene(const Plan& plan, Content content, Measure measure) 
 
 std::string_view name_of(Content content) { return content == Content::random ? "random" : "half"; }
 
+/// What a case is measured beside, and the ratio that it has to reach.
+struct Beside {
+  const Report& report;
+  std::string program;
+  Content content;
+  double least;
+};
+
+template <class Ferry, class Limit>
+Result<void> compare(const Beside& beside, const Scene& scene, const char* name, Ferry ferry,
+                     Limit limit) {
+  Runs runs = FERRY_TRY(in_pairs(scene.plan.repeats, ferry, limit));
+  const Bar bar{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least};
+  beside.report({name,
+                 beside.program,
+                 scene.plan.bytes,
+                 scene.channels,
+                 std::move(runs),
+                 {bar},
+                 scene.direct ? "direct" : "buffered",
+                 std::string(name_of(beside.content))});
+  return {};
+}
+
 }  // namespace
 
 Result<void> snapshot_and_fio(const Plan& plan, const Report& report) {
@@ -159,31 +179,14 @@ Result<void> snapshot_and_fio(const Plan& plan, const Report& report) {
   }
   for (const Content content : {Content::random, Content::half}) {
     const std::uint64_t data = content == Content::random ? plan.bytes : plan.bytes / 2;
+    const Beside beside{report, "fio", content, 0.9};
     FERRY_TRY(for_each_scene(plan, content, [&](const Scene& scene) -> Result<void> {
-      const std::string way = scene.direct ? "direct" : "buffered";
-      Runs saved = FERRY_TRY(in_pairs(
-          plan.repeats, [&] { return save(scene); }, [&] { return fio(scene, "write", data); }));
-      const Bar save_bar = ratio_bar(saved, 0.9);
-      report({"snapshot-save",
-              "fio",
-              plan.bytes,
-              scene.channels,
-              std::move(saved),
-              {save_bar},
-              way,
-              std::string(name_of(content))});
-      Runs read = FERRY_TRY(in_pairs(
-          plan.repeats, [&] { return check(scene); }, [&] { return fio(scene, "read", data); }));
-      const Bar read_bar = ratio_bar(read, 0.9);
-      report({"snapshot-read",
-              "fio",
-              plan.bytes,
-              scene.channels,
-              std::move(read),
-              {read_bar},
-              way,
-              std::string(name_of(content))});
-      return {};
+      FERRY_TRY(compare(
+          beside, scene, "snapshot-save", [&] { return save(scene); },
+          [&] { return fio(scene, "write", data); }));
+      return compare(
+          beside, scene, "snapshot-read", [&] { return check(scene); },
+          [&] { return fio(scene, "read", data); });
     }));
   }
   return {};
@@ -191,36 +194,16 @@ Result<void> snapshot_and_fio(const Plan& plan, const Report& report) {
 
 Result<void> snapshot_and_cp(const Plan& plan, const Report& report) {
   for (const Content content : {Content::random, Content::half}) {
+    const Beside beside{report, "cp", content, 1.0};
     FERRY_TRY(for_each_scene(plan, content, [&](const Scene& scene) -> Result<void> {
-      const std::string way = scene.direct ? "direct" : "buffered";
+      const auto copy = [&] { return cp(scene.image, scene.output); };
       const auto save_cold = [&]() -> Result<Run> {
         FERRY_TRY(forget(scene.image));
         return save(scene);
       };
-      Runs saved = FERRY_TRY(
-          in_pairs(plan.repeats, save_cold, [&] { return cp(scene.image, scene.output); }));
-      const Bar save_bar = ratio_bar(saved, 1.0);
-      report({"snapshot-save",
-              "cp",
-              plan.bytes,
-              scene.channels,
-              std::move(saved),
-              {save_bar},
-              way,
-              std::string(name_of(content))});
-      Runs loaded = FERRY_TRY(in_pairs(
-          plan.repeats, [&] { return load(scene); },
-          [&] { return cp(scene.image, scene.output); }));
-      const Bar load_bar = ratio_bar(loaded, 1.0);
-      report({"snapshot-load",
-              "cp",
-              plan.bytes,
-              scene.channels,
-              std::move(loaded),
-              {load_bar},
-              way,
-              std::string(name_of(content))});
-      return {};
+      FERRY_TRY(compare(beside, scene, "snapshot-save", save_cold, copy));
+      return compare(
+          beside, scene, "snapshot-load", [&] { return load(scene); }, copy);
     }));
   }
   return {};

@@ -251,7 +251,7 @@ TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
     if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
     Words command = {image, uri_of(disk.path() / "snap")};
     command.insert(command.end(), way.begin(), way.end());
-    expect_complaint(migrate_send(command), 8, "input/output error");
+    expect_complaint(migrate_send(command), 8, "write '");
     EXPECT_TRUE(fs::is_empty(disk.path()));
   }
 }
