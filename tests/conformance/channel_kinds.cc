@@ -72,10 +72,12 @@ std::vector<ChannelKind> plain_channels() {
   constexpr PassesFds k_no_fds = PassesFds::no;
   const std::string own = "ferry-conformance-" + std::to_string(::getpid());
   return {
-      {"TcpV4", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://127.0.0.1:0")},
-      {"TcpV6", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://[::1]:0")},
+      {"TcpV4", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://127.0.0.1:0"),
+       CancelReachesPeer::when_destroyed, ReadsBulk::yes},
+      {"TcpV6", k_polls, k_no_fds, is_a_cut, mib(4), over(plain_tcp, "tcp://[::1]:0"),
+       CancelReachesPeer::when_destroyed, ReadsBulk::yes},
       {"Mptcp", k_polls, k_no_fds, is_a_cut, mib(4), over(multipath_tcp, "tcp://127.0.0.1:0"),
-       CancelReachesPeer::when_destroyed},
+       CancelReachesPeer::when_destroyed, ReadsBulk::yes},
       {"UnixPath", k_polls, k_fds, reads_as_a_finish, mib(4),
        over(make_unix_transport, "unix:///tmp/" + own)},
       {"UnixAbstract", k_polls, k_fds, reads_as_a_finish, mib(4),
@@ -110,6 +112,12 @@ std::vector<ChannelKind> every_pollable_channel() {
 std::vector<ChannelKind> every_channel_that_passes_fds() {
   std::vector<ChannelKind> kinds = every_channel();
   std::erase_if(kinds, [](const ChannelKind& kind) { return kind.passes_fds == PassesFds::no; });
+  return kinds;
+}
+
+std::vector<ChannelKind> every_channel_of_bulk() {
+  std::vector<ChannelKind> kinds = plain_channels();
+  std::erase_if(kinds, [](const ChannelKind& kind) { return kind.reads_bulk == ReadsBulk::no; });
   return kinds;
 }
 

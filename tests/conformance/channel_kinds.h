@@ -32,6 +32,9 @@ enum class PassesFds { no, yes };
 /// When does a peer that is blocked hear of a cancel()?
 enum class CancelReachesPeer { at_once, when_destroyed };
 
+/// Has it the facet BulkRead?
+enum class ReadsBulk { no, yes };
+
 struct ChannelKind {
   std::string name;
   Polls polls;
@@ -42,6 +45,7 @@ struct ChannelKind {
   /// Connects two ends. The loop runs in its thread.
   std::function<Result<Ends>(LoopThread&)> connect;
   CancelReachesPeer cancel_reaches_peer = CancelReachesPeer::at_once;
+  ReadsBulk reads_bulk = ReadsBulk::no;
 
   friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
 };
@@ -50,6 +54,7 @@ struct ChannelKind {
 std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
 std::vector<ChannelKind> every_channel_that_passes_fds();
+std::vector<ChannelKind> every_channel_of_bulk();
 
 /// The same kinds with TLS over them; none where this build has no TLS.
 std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds);
