@@ -4,7 +4,7 @@
 set -euo pipefail
 lab=$(cd "$(dirname "$0")" && pwd)
 if [ "$1" != inside ]; then
-  exec "$lab/run" --hosts 2 --timeout 800 -- "$0" inside "$@" --and "$0" inside "$@"
+  exec "$lab/run" --hosts 2 --timeout 1700 -- "$0" inside "$@" --and "$0" inside "$@"
 fi
 shift
 send=$1

@@ -3,7 +3,7 @@
 set -euo pipefail
 lab=$(cd "$(dirname "$0")" && pwd)
 if [ "$1" != inside ]; then
-  exec "$lab/run" --timeout 800 -- "$0" inside "$@"
+  exec "$lab/run" --timeout 1700 -- "$0" inside "$@"
 fi
 shift
 conformance_test=$1
@@ -12,7 +12,6 @@ receive=$3
 cd "$TMPDIR"
 
 channel_keeps_its_promises() {
-  # Not those of QuietDestruction: a test that skips itself says why and is none of the lab's.
   "$conformance_test" --gtest_filter='*/Vsock:*/TlsVsock' --gtest_brief=1 | tee conformance
   local tests
   tests=$(sed -n 's/^\[=*\] \([0-9]*\) tests from.*/\1/p' conformance)
