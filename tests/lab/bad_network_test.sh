@@ -17,27 +17,32 @@ line() {
 
 # The other host says that it has come to a point, by a file in the folder that both share.
 say() {
-  echo "${2:-here}" > "$LAB_WORK/$1.new"
+  echo "${2:-}" > "$LAB_WORK/$1.new"
   mv "$LAB_WORK/$1.new" "$LAB_WORK/$1"
 }
 wait_for() {
-  until [ -e "$LAB_WORK/$1" ]; do sleep 0.05; done
+  until [ -e "$LAB_WORK/$1" ]; do
+    [ ! -e "$LAB_WORK/failed" ] || exit 1
+    sleep 0.05
+  done
 }
 
 failed() {
   echo "FAILED: trial $trial ($what): $*"
   for text in sent received; do sed "s/^/  $text: /" "$text" 2> /dev/null | tail -n 5; done
+  say failed
   exit 1
 }
 
-# Host 2 listens at tcp://10.9.0.2 or tls://, and says its URI; the transfer's status is in `status`.
-# Options of both commands are in `options`.
+# transfer SCHEME IMAGE OPTION...: host 2 listens, and says its URI; host 1 sends there. `status` is how
+# this host's command ended.
 transfer() {
   local scheme=$1 image=$2 uri
   shift 2
   status=0
   if [ "$LAB_HOST" = 2 ]; then
-    "$receive" --json "$@" --force -o got.img "$scheme://10.9.0.2:0" > received 2>&1 &
+    # A receiver waits for its sender for as long as it takes: not here.
+    timeout 300 "$receive" --json "$@" --force -o got.img "$scheme://10.9.0.2:0" > received 2>&1 &
     receiver=$!
     until grep -q '"listening"' received; do
       kill -0 "$receiver" 2> /dev/null || failed "it does not listen"
@@ -77,21 +82,30 @@ arrives() {
   echo "ok $what: $(grep -o '"seconds":[0-9.]*' sent received 2> /dev/null | tail -n 1)"
 }
 
+# Six seconds long, of which progress tells every one.
+slow_transfer() {
+  [ "$LAB_HOST" = 2 ] || set -- "$@" --max-bandwidth 1MiB/s
+  transfer tcp "$image" "$@"
+}
+until_it_is_under_way() {
+  until grep -q '"bytes_done":[1-9]' sent; do sleep 0.05; done
+}
+
 # The line says nothing for two seconds in the middle: TCP sends again, and no time-out of ours ends.
 outlives_an_outage() {
   local bytes
   what="an outage" trial=$((trial + 1))
   line delay 5ms
+  : > sent
   if [ "$LAB_HOST" = 1 ]; then
     (
-      until grep -q '"bytes_done":[1-9]' sent; do sleep 0.05; done
+      until_it_is_under_way
       line loss 100%
       sleep 2
       line delay 5ms
     ) &
-    : > sent
   fi
-  transfer tcp "$image" --timeout 60 $([ "$LAB_HOST" = 2 ] || echo --max-bandwidth 4MiB/s)
+  slow_transfer --timeout 60
   [ "$status" = 0 ] || failed "status $status"
   [ "$LAB_HOST" = 1 ] || cmp got.img "$image" || failed "the images differ"
   echo "ok $what"
@@ -105,7 +119,7 @@ gives_up_on_a_dead_line() {
   : > sent
   if [ "$LAB_HOST" = 1 ]; then
     (
-      until grep -q '"bytes_done":[1-9]' sent; do sleep 0.05; done
+      until_it_is_under_way
       say dead
       line loss 100%
     ) &
@@ -115,7 +129,7 @@ gives_up_on_a_dead_line() {
       line loss 100%
     ) &
   fi
-  transfer tcp "$image" --timeout 3 $([ "$LAB_HOST" = 2 ] || echo --max-bandwidth 2MiB/s)
+  slow_transfer --timeout 3
   [ "$status" = 3 ] || failed "status $status, and silence is 3"
   [ "$LAB_HOST" = 1 ] || ! ls got.img 2> /dev/null || failed "half an image is there"
   echo "ok $what: $(grep -o '"message":"[^"]*"' sent received | tail -n 1)"
@@ -124,7 +138,7 @@ gives_up_on_a_dead_line() {
 # The same on both hosts: data, zeros, a hole, and an end that is no page's.
 make_image() {
   image=guest.img
-  openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2> /dev/null | head -c $((12 << 20)) > $image || true
+  openssl enc -aes-128-ctr -K 00 -iv 00 -in /dev/zero 2> /dev/null | head -c $((6 << 20)) > $image || true
   head -c $((4 << 20)) /dev/zero >> $image
   truncate -s $(((32 << 20) + 12345)) $image
 }
