@@ -60,8 +60,8 @@ transfer() {
 # Never backwards, and in the end all of it.
 check_progress() {
   local said=$1
-  sed -n 's/.*"progress","bytes_done":\([0-9]*\).*/\1/p' "$said" > done
-  sort -n -c done || failed "progress went backwards"
+  sed -n 's/.*"progress","bytes_done":\([0-9]*\).*/\1/p' "$said" > progress
+  sort -n -c progress || failed "progress went backwards"
   grep -q '"done"' "$said" || failed "nobody said that it is done"
 }
 
@@ -93,7 +93,6 @@ until_it_is_under_way() {
 
 # The line says nothing for two seconds in the middle: TCP sends again, and no time-out of ours ends.
 outlives_an_outage() {
-  local bytes
   what="an outage" trial=$((trial + 1))
   line delay 5ms
   : > sent
