@@ -3,6 +3,7 @@
 
 #include "channels/tcp.h"
 #include "channels/unix.h"
+#include "channels/vsock.h"
 #include "ferry/ferry.h"
 #include "rdma/rdma_transport.h"
 #if FERRY_HAS_TLS
@@ -17,6 +18,7 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   if (options.mptcp) tcp.kind = TcpKind::multipath;
   runtime->add(make_tcp_transport(std::move(tcp)));
   runtime->add(make_unix_transport());
+  runtime->add(make_vsock_transport());
   runtime->add(make_rdma_transport());
 #if FERRY_HAS_TLS
   runtime->add(make_tls_transport(options.tls));

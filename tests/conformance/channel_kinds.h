@@ -23,6 +23,9 @@ struct Ends {
 /// Does a peer that was destroyed without a finish, and had left no byte unread, show as a cut?
 enum class QuietDestruction { is_a_cut, reads_as_a_finish };
 
+/// And does one that had left bytes unread?
+enum class LoudDestruction { is_a_cut, reads_as_a_finish };
+
 /// Has it the facet Pollable?
 enum class Polls { no, yes };
 
@@ -46,6 +49,7 @@ struct ChannelKind {
   std::function<Result<Ends>(LoopThread&)> connect;
   CancelReachesPeer cancel_reaches_peer = CancelReachesPeer::at_once;
   ReadsBulk reads_bulk = ReadsBulk::no;
+  LoudDestruction loud_destruction = LoudDestruction::is_a_cut;
 
   friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
 };
