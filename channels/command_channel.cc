@@ -31,7 +31,9 @@ CommandChannel::CommandChannel(std::unique_ptr<Channel> line, std::unique_ptr<Ch
 
 CommandChannel::~CommandChannel() {
   line_.reset();
-  child_->end(finished_ && peer_finished_ ? Child::Ending::by_itself : Child::Ending::by_signal);
+  // It may still be passing on what we said last; where we were cancelled, only for a good end.
+  const bool ended_well = finished_ && (peer_finished_ || !cancelled_);
+  child_->end(ended_well ? Child::Ending::by_itself : Child::Ending::by_signal);
 }
 
 Result<std::size_t> CommandChannel::read_some(std::span<const iovec> into) {

@@ -15,12 +15,12 @@ namespace ferry {
 
 /// A shell command and the line to it, a socket pair. A line that fails, or ends for good, because
 /// the command failed is Errc::disconnected with its exit status and what it said on standard
-/// error; one that ends because the command did what it had to do is a finish. The next to last
-/// words are then waited for, for k_explanation.
+/// error; one that ends because the command did what it had to do is a finish. For its exit
+/// status a read or a write waits k_explanation at most.
 ///
 /// Destroying it ends the command, and waits for that: at once when there is nothing to wait for,
-/// and twice Child::k_patience for one that does not want to. Where both sides had finished, the
-/// command first has as long to end by itself.
+/// and twice Child::k_patience for one that does not want to. Where we had finished, and the
+/// command too before any cancel(), it first has as long to end by itself.
 class CommandChannel final : public Channel {
  public:
   /// How long a command that has closed its end may take to say why.
