@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "channels/listening_sockets.h"
 #include "channels/only_channel.h"
@@ -101,7 +100,7 @@ Uri address_of(int socket, const Uri& otherwise) {
 class InheritedListener final : public Listener {
  public:
   InheritedListener(EventLoop& loop, UniqueFd socket, const Uri& uri)
-      : loop_(loop), local_(address_of(socket.get(), uri)), sockets_(one(std::move(socket))) {}
+      : loop_(loop), local_(address_of(socket.get(), uri)), sockets_(std::move(socket)) {}
 
   Task<std::unique_ptr<Channel>> accept() override {
     std::string act = "accept on " + local_.text();
@@ -112,12 +111,6 @@ class InheritedListener final : public Listener {
   Uri local() const override { return local_; }
 
  private:
-  static std::vector<UniqueFd> one(UniqueFd socket) {
-    std::vector<UniqueFd> sockets;
-    sockets.push_back(std::move(socket));
-    return sockets;
-  }
-
   EventLoop& loop_;
   const Uri local_;
   ListeningSockets sockets_;

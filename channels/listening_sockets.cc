@@ -41,6 +41,8 @@ ListeningSockets::ListeningSockets(std::vector<UniqueFd> sockets) : sockets_(std
   assert(!sockets_.empty());
 }
 
+ListeningSockets::ListeningSockets(UniqueFd only) { sockets_.push_back(std::move(only)); }
+
 Task<UniqueFd> ListeningSockets::accept(EventLoop& loop, std::string act) {
   for (;;) {
     Accepted accepted = accept_now();
