@@ -13,6 +13,7 @@
 
 #include "channels/command_channel.h"
 #include "tests/channels/io.h"
+#include "tests/image/temp_folder.h"
 
 namespace ferry::test {
 namespace {
@@ -139,34 +140,23 @@ TEST(Command, OneThatIgnoresSigtermIsKilled) {
 }
 
 TEST(Command, OneThatHearsSigtermMayCleanUp) {
-  int ends[2];
-  ASSERT_EQ(::pipe(ends), 0);  // inherited
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
-  const std::string to = std::to_string(theirs.get());
-  auto channel = run("trap 'echo clean >&" + to + "; exit 1' TERM; echo $$; sleep 1000 & wait");
-  theirs.reset();
+  const TempFolder folder;
+  const std::string file = folder / "clean";
+  auto channel = run("trap 'echo clean > " + file + "; exit 1' TERM; echo $$; sleep 1000 & wait");
   ASSERT_GT(pid_from(*channel), 0);
   channel.reset();
-  char said[6] = {};
-  EXPECT_EQ(::read(ours.get(), said, 6), 6);
-  EXPECT_EQ(std::string(said, 5), "clean");
+  EXPECT_EQ(read_file(file), "clean\n");
 }
 
-TEST(Command, WhereBothHaveFinishedItMayEndByItself) {
-  int ends[2];
-  ASSERT_EQ(::pipe(ends), 0);
-  UniqueFd ours(ends[0]);
-  UniqueFd theirs(ends[1]);
-  // It finishes, and still has something to do that a SIGTERM would end.
-  auto channel =
-      run("cat >&2; exec >&- <&-; sleep 0.2; echo done >&" + std::to_string(theirs.get()));
-  theirs.reset();
+TEST(Command, WhereWeHaveFinishedItMayEndByItself) {
+  const TempFolder folder;
+  const std::string file = folder / "rest";
+  // It has something to do yet, which a SIGTERM would end.
+  auto channel = run("cat > " + file + "; sleep 0.2; echo and done >> " + file);
+  ASSERT_TRUE(write_all(*channel, "all of it "));
   ASSERT_TRUE(channel->finish());
-  EXPECT_EQ(all_of(*channel), "");
   channel.reset();
-  char said[5] = {};
-  EXPECT_EQ(::read(ours.get(), said, 5), 5);
+  EXPECT_EQ(read_file(file), "all of it and done\n");
 }
 
 TEST(Command, CancelDoesNotWaitForItsExplanation) {

@@ -27,8 +27,8 @@ class OnePipe : public EndToEnd {
  protected:
   std::string output() const { return output_ / "out.img"; }
   /// The command that receives on its standard input and output.
-  std::string receiver(const std::string& options = {}) const {
-    return std::string(MIGRATE_RECV) + " -o " + output() + " stdio:" + options;
+  std::string receiver(const std::string& address = "stdio:") const {
+    return std::string(MIGRATE_RECV) + " -o " + output() + " " + address;
   }
   std::string socket_path() const { return source_ / "socket"; }
 
@@ -133,7 +133,7 @@ TEST_F(OnePipe, MoreThanOneChannelIsAUsageError) {
 TEST_F(OnePipe, ASenderThatOpensManyChannelsIsToldThatThereIsOne) {
   SKIP_WITHOUT(k_socat);
   Process receiver(
-      {k_socat, "-d", "-d", "UNIX-LISTEN:" + socket_path(), "EXEC:" + this->receiver()});
+      {k_socat, "-d", "-d", "UNIX-LISTEN:" + socket_path(), "EXEC:" + this->receiver("stdio\\:")});
   ASSERT_TRUE(receiver.read_until(receiver.err(),
                                   [](auto& said) { return said.contains("listening on"); }));
   Process sender = migrate_send({image_, "unix://" + socket_path()});
