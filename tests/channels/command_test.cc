@@ -98,7 +98,7 @@ TEST(Command, ASignalThatEndedItIsNamed) {
 }
 
 TEST(Command, WhatItSaysWithoutEndDoesNotHoldItUp) {
-  const auto channel = run("yes it is long | head -c 500000 >&2; echo and over >&2; exit 1");
+  const auto channel = run("yes it is long | head -n 50000 >&2; echo and over >&2; exit 1");
   const auto end = all_of(*channel);
   EXPECT_THAT(text_of(end), EndsWith("it is long / and over"));
   EXPECT_LT(text_of(end).size(), 3000u);

@@ -99,8 +99,8 @@ TEST(PipeChannel, TheFlagsOfItsDescriptorsStayAsTheyWere) {
   ASSERT_EQ(::pipe(pipe_ends), 0);
   const UniqueFd in(::dup(pipe_ends[0]));
   const UniqueFd out(::dup(pipe_ends[1]));
-  const auto loop =
-      PipeChannel::create(UniqueFd(pipe_ends[0]), UniqueFd(pipe_ends[1]), {.peer = "itself"});
+  const auto loop = PipeChannel::create(UniqueFd(pipe_ends[0]), UniqueFd(pipe_ends[1]),
+                                        {.scheme = "stdio", .local = {}, .peer = "itself"});
   ASSERT_TRUE(loop) << text_of(loop);
   ASSERT_TRUE(write_all(**loop, "round"));
   EXPECT_EQ(read_all(**loop, 5), "round");
@@ -114,7 +114,7 @@ TEST(PipeChannel, ABrokenPipeIsAnErrorAndNoSignal) {
   ::close(pipe_ends[0]);
   const UniqueFd nothing(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   const auto channel = PipeChannel::create(UniqueFd(::dup(nothing.get())), UniqueFd(pipe_ends[1]),
-                                           {.peer = "nobody"});
+                                           {.scheme = "stdio", .local = {}, .peer = "nobody"});
   ASSERT_TRUE(channel) << text_of(channel);
   EXPECT_EQ(code_of(write_all(**channel, "x")), Errc::disconnected);
   sigset_t pending;
