@@ -8,34 +8,13 @@
 
 #include "base/iovec_window.h"
 #include "channels/fd_message.h"
+#include "channels/line_failure.h"
 
 namespace ferry {
 namespace {
 
 // A line that brings less than what is waited for in this time is not one that wakings limit.
 constexpr int k_bulk_patience_ms = 100;
-
-/// Does this errno say that the line is gone, rather than that a call was wrong?
-bool is_cut(int sys) noexcept {
-  switch (sys) {
-    case ECONNRESET:
-    case EPIPE:
-    case ETIMEDOUT:
-    case ENOTCONN:
-    case ECONNABORTED:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case ENETDOWN:
-      return true;
-    default:
-      return false;
-  }
-}
-
-Error failure(int sys, const std::string& act) {
-  return {is_cut(sys) ? Errc::disconnected : Errc::system, sys, act, {}};
-}
 
 bool is_unix(int socket) noexcept {
   int family = 0;
@@ -271,13 +250,13 @@ Result<void> SocketChannel::check_writing() {
 
 std::unexpected<Error> SocketChannel::reading_failed(int sys) {
   auto reason = cancelled_.error(read_act_);
-  read_failure_ = reason ? std::move(*reason) : failure(sys, read_act_);
+  read_failure_ = reason ? std::move(*reason) : line_failure(sys, read_act_);
   return std::unexpected(*read_failure_);
 }
 
 std::unexpected<Error> SocketChannel::writing_failed(int sys) {
   auto reason = cancelled_.error(write_act_);
-  write_failure_ = reason ? std::move(*reason) : failure(sys, write_act_);
+  write_failure_ = reason ? std::move(*reason) : line_failure(sys, write_act_);
   return std::unexpected(*write_failure_);
 }
 
