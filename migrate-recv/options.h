@@ -5,6 +5,7 @@
 #include <span>
 
 #include "base/output_file.h"
+#include "console/activation.h"
 #include "console/common_options.h"
 #include "ferry/guest.h"
 #include "ferry/result.h"
@@ -31,7 +32,9 @@ struct ReceiveCommand {
   FileOptions file;
 };
 
-/// `arguments` is argv without the command's own name. Errc::usage.
-Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments);
+/// `arguments` is argv without the command's own name; `activation` has the address where none is
+/// among them. Errc::usage.
+Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments,
+                                             const Activation& activation);
 
 }  // namespace ferry

@@ -21,4 +21,4 @@ namespace [[gnu::visibility("default")]] ferry {
 /// A Runtime that knows every transport of this build.
 Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options = {});
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -170,4 +170,4 @@ Outcome send_over(Runtime& runtime, SourceGuest& guest, std::unique_ptr<Channel>
 Outcome receive_over(Runtime& runtime, DestinationGuest& guest, std::unique_ptr<Channel> channel,
                      const ReceiveOptions& options, std::stop_token stop = {});
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -92,4 +92,4 @@ class Places {
   ~Places() = default;
 };
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -70,4 +70,4 @@ class Runtime {
   EventLoop& loop_;                   // the thread's, or the program's
 };
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

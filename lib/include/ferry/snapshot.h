@@ -83,4 +83,4 @@ class Snapshot {
   std::unique_ptr<SnapshotReader> reader_;
 };
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry
