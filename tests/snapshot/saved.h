@@ -26,7 +26,7 @@ inline void save(Runtime& runtime, const GuestMemory& memory, Places& places) {
   SendOptions options;
   options.channels = 2;
   ImageRecipient recipient(runtime, memory, options, {});
-  ASSERT_TRUE(recipient.connect(places, {.scheme = "file", .path = "/a"}));
+  ASSERT_TRUE(recipient.connect(places, Uri::parse("file:///a").value()));
   ASSERT_TRUE(recipient.layout(memory.layout()));
   ASSERT_TRUE(recipient.begin_round(0, Motion::still));
   for (const MemoryRegion& region : memory.regions()) {

@@ -58,7 +58,9 @@ TEST_F(SnapshotOfAGuest, HasWhatARunningGuestWroteLast) {
     source.write(0, 11, std::byte{0x11});
     return {};
   };
-  const Outcome saved = send(*runtime_, source, uri_, {.verify = Verify::full});
+  SendOptions options;
+  options.verify = Verify::full;
+  const Outcome saved = send(*runtime_, source, uri_, options);
   ASSERT_TRUE(saved.ok()) << saved.why_not->text();
   MemoryDestination destination;
   ASSERT_TRUE(receive(*runtime_, destination, uri_, {}).ok());
