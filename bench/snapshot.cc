@@ -64,9 +64,10 @@ Result<Run> timed(const std::vector<std::string>& command) {
   return run;
 }
 
-std::vector<std::string> with_file_options(std::vector<std::string> command, const Scene& scene) {
+std::vector<std::string> with_file_options(std::vector<std::string> command, const char* lanes,
+                                           const Scene& scene) {
   command.insert(command.end(),
-                 {"--channels", std::to_string(scene.channels), "--file-engine", "io_uring"});
+                 {lanes, std::to_string(scene.channels), "--file-engine", "io_uring"});
   if (scene.direct) command.push_back("--direct");
   return command;
 }
@@ -74,7 +75,8 @@ std::vector<std::string> with_file_options(std::vector<std::string> command, con
 Result<Run> save(const Scene& scene) {
   ::unlink(scene.snapshot.c_str());
   return timed(with_file_options(
-      {scene.plan.commands.send, "--quiet", scene.image, "file://" + scene.snapshot}, scene));
+      {scene.plan.commands.send, "--quiet", scene.image, "file://" + scene.snapshot}, "--channels",
+      scene));
 }
 
 Result<Run> load(const Scene& scene) {
@@ -82,7 +84,7 @@ Result<Run> load(const Scene& scene) {
   FERRY_TRY(forget(scene.snapshot));
   Run run = FERRY_TRY(timed(with_file_options(
       {scene.plan.commands.receive, "--quiet", "-o", scene.output, "file://" + scene.snapshot},
-      scene)));
+      "--lanes", scene)));
   FERRY_TRY(expect_same_image(scene.output, scene.image));
   return run;
 }
@@ -90,7 +92,7 @@ Result<Run> load(const Scene& scene) {
 Result<Run> check(const Scene& scene) {
   FERRY_TRY(forget(scene.snapshot));
   return timed(with_file_options(
-      {scene.plan.commands.receive, "--check", "file://" + scene.snapshot}, scene));
+      {scene.plan.commands.receive, "--check", "file://" + scene.snapshot}, "--lanes", scene));
 }
 
 /// The time that fio says it took, without its own start and layout; the last fsync is in it.

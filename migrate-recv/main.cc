@@ -34,7 +34,7 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
       FERRY_TRY(ImageDestination::create({.path = command.output, .existing = command.existing}));
 
   ReceiveOptions options;
-  options.channels = command.channels;
+  options.channels = command.lanes;
   options.timeout = command.common.timeout;
   options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
   options.observer.connected = [&](const ChannelInfo& info) {
@@ -56,7 +56,7 @@ Result<ExitCode> look_at_snapshot(const ReceiveCommand& command, Console& consol
   if (command.task == ReceiveTask::inspect) {
     return console.answer(inspection_text(*snapshot), inspection_event(*snapshot));
   }
-  const SnapshotCheck check = FERRY_TRY(snapshot->check(command.channels, stop.get_token()));
+  const SnapshotCheck check = FERRY_TRY(snapshot->check(command.lanes, stop.get_token()));
   console.answer(check_text(check), check_event(check));
   if (check.damaged == 0) return ExitCode::done;
   return fail(Errc::integrity, "check snapshot " + command.at.shown() + ": " +

@@ -27,7 +27,7 @@ std::vector<OptionSpec> known_options() {
           {"force", 'f', "", "replace an output that exists, once all of the new one is there"},
           {"inspect", 0, "", "say what is in a snapshot"},
           {"check", 0, "", "read all of a snapshot, and say what is damaged"},
-          {"channels", 0, "N",
+          {"lanes", 0, "N",
            "lanes that read a snapshot, 1 to 255 (default: by the machine's cores)"},
       })));
 }
@@ -72,8 +72,8 @@ Result<ReceiveCommand> parse_receive_command(std::span<const char* const> argume
   command.common = FERRY_TRY(common_options(line, "migrate-recv", k_usage, known));
   if (!command.common.answer.empty()) return command;
   FERRY_TRY(take_task(command, line));
-  if (const auto channels = FERRY_TRY(line.number("channels", 1, wire::k_max_channels))) {
-    command.channels = *channels;
+  if (const auto lanes = FERRY_TRY(line.number("lanes", 1, wire::k_max_channels))) {
+    command.lanes = *lanes;
   }
   if (line.has("force")) command.existing = Existing::replace;
   FERRY_TRY(take_words(command, line.words(), activation));

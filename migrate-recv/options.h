@@ -24,8 +24,8 @@ enum class ReceiveTask {
 struct ReceiveCommand {
   CommonOptions common;  ///< with an answer in it, nothing below is set
   ReceiveTask task = ReceiveTask::receive;
-  std::filesystem::path output;            ///< empty unless the task is to receive
-  unsigned channels = default_channels();  ///< that read a snapshot
+  std::filesystem::path output;         ///< empty unless the task is to receive
+  unsigned lanes = default_channels();  ///< that read a snapshot
   Existing existing = Existing::keep;
   Uri at;
   TlsOptions tls;

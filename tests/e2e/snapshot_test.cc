@@ -78,7 +78,7 @@ TEST_F(SnapshotEndToEnd, SeveralImagesComeBackUnderTheirNames) {
   const fs::path a = random_image("a.img", 3 * k_mib + 1);
   const fs::path b = random_image("b.img", 5 * k_mib);
   fs::create_directory(output_ / "images");
-  save_and_load({a, b}, output_ / "images/", {"--channels", "3"});
+  save_and_load({a, b}, output_ / "images/");
   expect_same(a, output_ / "images/a.img");
   expect_same(b, output_ / "images/b.img");
 }
@@ -142,7 +142,7 @@ TEST_F(SnapshotEndToEnd, ACheckFindsDamageAndALoadRefusesIt) {
     ASSERT_EQ(::pwrite(file.get(), "damage", 6, length - 6), 6);
     ASSERT_EQ(::pwrite(file.get(), "damage", 6, length - 0x10000), 6);
   }
-  Process check = migrate_recv({"--check", uri_of(snapshot())});
+  Process check = migrate_recv({"--check", "--lanes", "3", uri_of(snapshot())});
   EXPECT_EQ(check.wait(), 5) << check.err();
   EXPECT_THAT(check.out(), HasSubstr("damaged: region 'a.img', offset 0x1f0000\n"
                                      "damaged: region 'a.img', offset 0x1ff000\n"));
