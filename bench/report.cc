@@ -101,8 +101,9 @@ std::string table_line(const Finding& finding) {
   };
   return fmt::format(
       "{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  cpu s/GiB {:.2f} + {:.2f}\n",
-      finding.transport + " " + finding.memory, finding.bytes / k_mib, finding.channels,
-      rate_text(finding, finding.runs.ferry), rate_text(finding, finding.runs.limit), "ratio",
+      finding.transport.empty() ? finding.name : finding.transport + " " + finding.memory,
+      finding.bytes / k_mib, finding.channels, rate_text(finding, finding.runs.ferry),
+      rate_text(finding, finding.runs.limit), "ratio",
       fmt::format("{:.3f}", median(ratios(finding.runs))), cpu(&Run::send), cpu(&Run::receive));
 }
 
