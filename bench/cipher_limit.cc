@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <string_view>
 #include <vector>
@@ -50,7 +49,8 @@ Result<CipherSpeed> cipher_speed(const std::string& suite) {
 Run with_cipher(Run bare, std::uint64_t bytes, const CipherSpeed& speed) {
   bare.send.cpu_seconds += static_cast<double>(bytes) / speed.encrypt;
   bare.receive.cpu_seconds += static_cast<double>(bytes) / speed.decrypt;
-  bare.seconds = std::max(bare.seconds, (bare.send.cpu_seconds + bare.receive.cpu_seconds) / 2);
+  bare.seconds += static_cast<double>(bytes) / (2 * speed.encrypt) +
+                  static_cast<double>(bytes) / (2 * speed.decrypt);
   return bare;
 }
 

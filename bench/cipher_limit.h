@@ -19,9 +19,8 @@ struct CipherSpeed {
 /// there is no such command.
 Result<CipherSpeed> cipher_speed(const std::string& suite);
 
-/// What two cores would take for the work of `bare`, a run without encryption, and for the cipher
-/// besides: the CPU seconds of both sides of `bare`, and bytes / encrypt + bytes / decrypt, shared
-/// by two cores that never wait. Not less than `bare` itself took.
+/// What two cores would take for the work of `bare`, a run without encryption that has them both,
+/// and then for the cipher: bare's seconds, and bytes / (2 * encrypt) and bytes / (2 * decrypt).
 Run with_cipher(Run bare, std::uint64_t bytes, const CipherSpeed& speed);
 
 }  // namespace ferry::bench
