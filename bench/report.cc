@@ -64,7 +64,7 @@ ordered_json side(const Finding& finding, const std::vector<Run>& runs, Usage Ru
 }
 
 bool has_receiver(const std::vector<Run>& runs) {
-  return std::ranges::any_of(runs, [](const Run& run) { return run.receive.peak_rss_bytes > 0; });
+  return std::ranges::any_of(runs, [](const Run& run) { return run.receive.cpu_seconds > 0; });
 }
 
 ordered_json program(const Finding& finding, const std::vector<Run>& runs) {
