@@ -2,15 +2,19 @@
 
 #include <fmt/format.h>
 
+#include "session/convergence.h"
 #include "session/greeting.h"
+#include "session/limit.h"
 
 namespace ferry {
 
 RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
-                                 const SendOptions& options, std::stop_token stop)
+                                 const SendOptions& options, const PrecopyGauge& gauge,
+                                 std::stop_token stop)
     : runtime_(runtime),
       memory_(memory),
       options_(options),
+      gauge_(gauge),
       stop_(std::move(stop)),
       session_(fresh_session_id()),
       sender_(memory, {.zero_copy = options.zero_copy, .bandwidth = options.bandwidth},
@@ -21,20 +25,26 @@ RemoteRecipient::~RemoteRecipient() = default;
 Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
   transport_ = &transport;
   to_ = to;
-  const wire::Hello hello{.session = session_, .role = wire::Role::control};
+  const wire::Hello hello{.session = session_,
+                          .role = wire::Role::control,
+                          .optional_features = wire::k_known_optional_features};
   const auto deadline = Clock::now() + options_.timeout;
   Greeted greeted = FERRY_TRY(
       block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, {}, deadline), stop_));
   secret_ = greeted.secret;
+  features_ = greeted.features;
   return converse(std::move(greeted.channel));
 }
 
 Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
-  const wire::Hello hello{.session = session_, .role = wire::Role::solo};
+  const wire::Hello hello{.session = session_,
+                          .role = wire::Role::solo,
+                          .optional_features = wire::k_known_optional_features};
   const auto deadline = Clock::now() + options_.timeout;
   EventLoop& loop = runtime_.loop();
-  FERRY_TRY(block_on(loop, loop.within(deadline, introduce(loop, *solo, hello), "open a session"),
-                     stop_));
+  const wire::HelloAck ack = FERRY_TRY(block_on(
+      loop, loop.within(deadline, introduce(loop, *solo, hello), "open a session"), stop_));
+  features_ = ack.optional_features & hello.optional_features;
   return converse(std::move(solo));
 }
 
@@ -65,8 +75,10 @@ Result<void> RemoteRecipient::layout(const Layout& layout) {
 
 Result<void> RemoteRecipient::open_lanes() {
   const auto count = static_cast<std::uint16_t>(options_.channels);
+  const auto asked_at = Clock::now();
   FERRY_TRY(conversation_->send(wire::AddChannels{.first = 0, .count = count}));
   FERRY_TRY(conversation_->expect<wire::ChannelsAck>());
+  round_trip_ = Clock::now() - asked_at;  // the receiver has hardly anything to do for it
 
   const auto deadline = Clock::now() + options_.timeout;
   std::vector<Task<Greeted>> dials;
@@ -126,11 +138,35 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
     const auto* ack = std::get_if<wire::RoundAck>(&frame);
     if (ack != nullptr && ack->round == round) {
       watch_.reset();
+      sender_.round_acknowledged();
       return {};
     }
     return fail(Errc::protocol, fmt::format("end round {}: the receiver answered '{}'", round,
                                             wire::name_of(frame)));
   }
+}
+
+LineFigures RemoteRecipient::line() const {
+  return {.wire_bytes = sender_.totals().wire_bytes, .round_trip = round_trip_};
+}
+
+Result<void> RemoteRecipient::begin_section(std::string_view name, std::uint32_t version) {
+  if ((features_ & wire::k_device_state) == 0) {
+    return fail(Errc::refused,
+                fmt::format("send device state to {}: the receiver is of a version that takes none",
+                            info_.peer));
+  }
+  return conversation_->send(wire::StateSectionFrame{std::string(name), version});
+}
+
+/// One frame a piece, on the control channel: the receiver keeps it, and where it is slow to do so
+/// this blocks.
+Result<void> RemoteRecipient::append(std::span<const std::byte> piece) {
+  return conversation_->send(wire::StatePiece{{piece.begin(), piece.end()}});
+}
+
+Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t checksum) {
+  return conversation_->send(wire::StateEnd{.length = length, .checksum = checksum});
 }
 
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
@@ -171,6 +207,11 @@ Error RemoteRecipient::give_up(Error error) {
 }
 
 Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
+  if (const auto* times = std::get_if<wire::LaneTimesFrame>(&frame)) {
+    const std::scoped_lock lock(mutex_);
+    receiver_ = *times;
+    return true;
+  }
   const auto* nak = std::get_if<wire::Nak>(&frame);
   if (nak == nullptr) return false;
   FERRY_TRY(sender_.resend(*nak));
@@ -189,10 +230,17 @@ wire::Heartbeat RemoteRecipient::heartbeat() const {
 }
 
 Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
-  return {.bytes_total = memory_.total_bytes(),
-          .bytes_done = peer.bytes_verified,
-          .wire_bytes = sender_.totals().wire_bytes,
-          .elapsed = Clock::now() - began_};
+  Progress progress{.bytes_total = memory_.total_bytes(),
+                    .bytes_done = peer.bytes_verified,
+                    .wire_bytes = sender_.totals().wire_bytes,
+                    .elapsed = Clock::now() - began_,
+                    .precopy = gauge_.now()};
+  // Nothing is known yet of what the guest writes; how the first round gets on is.
+  if (progress.precopy && progress.precopy->round == 0 && progress.bytes_done > 0) {
+    progress.precopy->eta = time_for(progress.bytes_total - progress.bytes_done,
+                                     rate_of(progress.bytes_done, progress.elapsed));
+  }
+  return progress;
 }
 
 void RemoteRecipient::add_to(Report& report) const {
@@ -207,6 +255,9 @@ void RemoteRecipient::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = info_.peer;
   report.cipher = info_.cipher;
+  report.lanes = sender_.lane_reports();
+  const std::scoped_lock lock(mutex_);
+  report.limit = what_limited(report.lanes, receiver_);
 }
 
 }  // namespace ferry

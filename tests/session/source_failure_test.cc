@@ -97,7 +97,10 @@ TEST(SourceFailure, HearsAStopRequestWhileItTakesDigests) {
     return {};
   };
   ScriptedRecipient recipient(script);
-  Source source(guest, recipient, Verify::full, stop.get_token());
+  PrecopyGauge gauge;
+  SendOptions options;
+  options.verify = Verify::full;
+  Source source(guest, recipient, options, gauge, stop.get_token());
   const auto done = source.run();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Errc::cancelled);
