@@ -104,9 +104,9 @@ void Convergence::measure(const RoundFigures& round, nanoseconds round_trip) noe
   const std::uint64_t rate = rate_of(round.wire_bytes, round.time);
   if (round.wire_bytes >= k_full_round_bytes) {
     bandwidth_ = rate;
-  } else {
-    bandwidth_ = std::max(bandwidth_, rate);
+    return;  // what it cost beside sending is in its rate
   }
+  bandwidth_ = std::max(bandwidth_, rate);
   if (rounds_ < 2) return;  // the first has gone through holes and zeros, and says nothing of that
   const nanoseconds beside =
       std::max(round.time - time_for(round.wire_bytes, bandwidth_), nanoseconds{});

@@ -98,16 +98,16 @@ TEST(Convergence, CountsTheLinesRoundTrips) {
             Verdict::switch_over);
 }
 
-TEST(Convergence, MeasuresWhatARoundCostsBesideSending) {
-  Convergence convergence(asked(60ms));
-  convergence.after_round(round_of(4 * k_gib, 100 * k_mib), 0ns);
-  RoundFigures slow = round_of(100 * k_mib, 10 * k_mib);
-  convergence.after_round(slow, 0ns);
-  slow = round_of(10 * k_mib, k_mib);
-  slow.time += 20ms;  // a distant receiver
-  Convergence distant(asked(60ms));
-  distant.after_round(round_of(4 * k_gib, 10 * k_mib + 41 * k_mib), 0ns);
-  EXPECT_EQ(distant.after_round(slow, 0ns), Verdict::another_round);
+TEST(Convergence, MeasuresWhatASmallRoundCostsBesideSending) {
+  for (const nanoseconds beside : {10ms, 20ms}) {
+    Convergence convergence(asked(60ms));
+    EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, 60 * k_mib), 0ns),
+              Verdict::another_round);
+    RoundFigures small = round_of(10 * k_mib, k_mib);
+    small.time += beside;  // a distant receiver
+    EXPECT_EQ(convergence.after_round(small, 0ns),
+              beside == 10ms ? Verdict::switch_over : Verdict::another_round);
+  }
 }
 
 TEST(Convergence, JudgesTheLineByRoundsThatFillIt) {

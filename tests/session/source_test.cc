@@ -45,8 +45,8 @@ TEST(Source, SendsWhatIsLeftOverWithTheGuestPaused) {
 TEST(Source, SendsAnotherRoundWhileTheGuestRunsIfMuchIsDirty) {
   Script script;
   MemorySource guest(layout_of({k_much * k_unit}));
-  script.dirty = {{{0, 0, k_much * k_unit}}, {{0, 0, k_unit}}, {}};
-  const Trial trial = run(script, guest);
+  script.dirty = {{{0, 0, k_much * k_unit}}, {}, {{0, 0, k_unit}}};
+  const Trial trial = run(script, guest, when_nothing_is_dirty());
   EXPECT_TRUE(trial.done);
   EXPECT_EQ(trial.rounds, 3u);
   EXPECT_THAT(script.calls,
@@ -88,6 +88,42 @@ TEST(Source, TakesDigestsOnlyWhereAllIsToBeVerified) {
     EXPECT_TRUE(run(script, guest, options).done);
     EXPECT_EQ(script.digests.size(), verify == Verify::full ? 3u : 0u);
   }
+}
+
+TEST(Source, SavesTheStateOfAPausedGuestAndSendsWhatThatHasWritten) {
+  Script script;
+  MemorySource guest(layout_of({8 * k_unit}));
+  script.dirty = {{}, {{0, k_unit, k_unit}}, {{0, 7 * k_unit, k_unit}}};
+  guest.on_save = [](StateWriter& out) -> Result<void> {
+    out.section("clock", 4).u64(1);
+    out.section("empty");
+    return {};
+  };
+  const Trial trial = run(script, guest);
+  EXPECT_TRUE(trial.done);
+  EXPECT_THAT(
+      script.calls,
+      ElementsAre("layout", "start tracking", "begin round 0", "submit 0:0+32768", "end round 0",
+                  "harvest", "pause", "harvest", "begin round 1, still", "submit 0:4096+4096",
+                  "end round 1", "section clock 4", "state +8", "end section +8", "section empty 1",
+                  "end section +0", "harvest", "begin round 2, still", "submit 0:28672+4096",
+                  "end round 2", "prepare", "commit"));
+  EXPECT_EQ(trial.report.state_bytes, 8u);
+  EXPECT_EQ(trial.report.state_sections, 2u);
+}
+
+TEST(Source, AGuestThatCannotSaveItsStateStays) {
+  Script script;
+  MemorySource guest(layout_of({k_unit}));
+  guest.on_save = [](StateWriter& out) -> Result<void> {
+    out.section("gpu");
+    return fail(Errc::unsupported, "the gpu cannot move");
+  };
+  const Trial trial = run(script, guest);
+  ASSERT_FALSE(trial.done);
+  EXPECT_EQ(trial.done.error().code, Errc::guest);
+  EXPECT_EQ(trial.done.error().text(), "save device state: the gpu cannot move");
+  EXPECT_TRUE(guest.runs());
 }
 
 TEST(Source, HandsOverWithATokenOfItsOwnEachTime) {
