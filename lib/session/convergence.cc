@@ -33,7 +33,7 @@ nanoseconds from_seconds(double seconds) noexcept {
 
 }  // namespace
 
-std::uint64_t rate_of(std::uint64_t bytes, nanoseconds time) noexcept {
+std::uint64_t measured_rate(std::uint64_t bytes, nanoseconds time) noexcept {
   if (time.count() <= 0) return 0;
   return static_cast<std::uint64_t>(static_cast<double>(bytes) / Seconds(time).count());
 }
@@ -100,8 +100,8 @@ bool Convergence::fits(std::uint64_t dirty_bytes) const noexcept {
 
 void Convergence::measure(const RoundFigures& round, nanoseconds round_trip) noexcept {
   round_trip_ = round_trip;
-  dirty_rate_ = rate_of(round.dirty_bytes, round.dirty_time);
-  const std::uint64_t rate = rate_of(round.wire_bytes, round.time);
+  dirty_rate_ = measured_rate(round.dirty_bytes, round.dirty_time);
+  const std::uint64_t rate = measured_rate(round.wire_bytes, round.time);
   if (round.wire_bytes >= k_full_round_bytes) {
     bandwidth_ = rate;
     return;  // what it cost beside sending is in its rate

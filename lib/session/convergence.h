@@ -25,7 +25,7 @@ struct SwitchCost {
 };
 
 /// Bytes per second; 0 where no time passed.
-std::uint64_t rate_of(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept;
+std::uint64_t measured_rate(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept;
 
 /// Sending so much at this rate; the longest time there is where the rate is 0.
 std::chrono::nanoseconds time_for(std::uint64_t bytes, std::uint64_t rate) noexcept;

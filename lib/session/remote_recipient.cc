@@ -156,20 +156,67 @@ Result<void> RemoteRecipient::begin_section(std::string_view name, std::uint32_t
                 fmt::format("send device state to {}: the receiver is of a version that takes none",
                             info_.peer));
   }
-  return conversation_->send(wire::StateSectionFrame{std::string(name), version});
+  if (!end_of_state_) watch_state();
+  return send_state(wire::StateSectionFrame{std::string(name), version});
+}
+
+namespace {
+
+// Looked at so often, while device state goes.
+constexpr std::chrono::milliseconds k_glance{300};
+
+/// The caller may be blocked in a write to the control channel when the session fails: it must come
+/// back to say its last words, and after a while does without them.
+Task<void> cancel_after_failure(EventLoop& loop, Conversation& conversation) {
+  while (conversation.whole()) co_await loop.sleep_until(Clock::now() + k_glance);
+  co_await loop.sleep_until(Clock::now() + k_glance);
+  conversation.link().cancel(Errc::timed_out);
+}
+
+}  // namespace
+
+/// A receiver that is alive and does not read would hold a guest that is paused. A guest that takes
+/// its time to save holds nobody but itself.
+void RemoteRecipient::watch_state() {
+  end_of_state_.emplace(runtime_.loop(), cancel_after_failure(runtime_.loop(), *conversation_));
+  watch_.emplace(
+      runtime_.loop(), options_.timeout, [this] { return state_moved(); },
+      [this] {
+        conversation_->fail({Errc::timed_out,
+                             0,
+                             fmt::format("send device state to {}: none was taken for a while, "
+                                         "though the receiver is alive",
+                                         info_.peer),
+                             {}});
+      });
+}
+
+Result<void> RemoteRecipient::send_state(const wire::ControlFrame& frame) {
+  state_frames_.fetch_add(1, std::memory_order_relaxed);  // odd: one is being written
+  auto sent = conversation_->send(frame);
+  state_frames_.fetch_add(1, std::memory_order_relaxed);
+  return sent;
+}
+
+/// Changes whenever a piece has gone, and as long as there is none to go.
+std::uint64_t RemoteRecipient::state_moved() {
+  const std::uint64_t frames = state_frames_.load(std::memory_order_relaxed);
+  return frames % 2 == 1 ? frames : frames + 2 * ++glances_;
 }
 
 /// One frame a piece, on the control channel: the receiver keeps it, and where it is slow to do so
 /// this blocks.
 Result<void> RemoteRecipient::append(std::span<const std::byte> piece) {
-  return conversation_->send(wire::StatePiece{{piece.begin(), piece.end()}});
+  return send_state(wire::StatePiece{{piece.begin(), piece.end()}});
 }
 
 Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t checksum) {
-  return conversation_->send(wire::StateEnd{.length = length, .checksum = checksum});
+  return send_state(wire::StateEnd{.length = length, .checksum = checksum});
 }
 
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
+  watch_.reset();
+  end_of_state_.reset();
   const wire::Transcript ours = sender_.transcript();
   FERRY_TRY(conversation_->send(wire::Prepare{.transcript = ours, .digests = std::move(digests)}));
   const auto ready = FERRY_TRY(conversation_->expect<wire::Ready>());
@@ -238,7 +285,7 @@ Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
   // Nothing is known yet of what the guest writes; how the first round gets on is.
   if (progress.precopy && progress.precopy->round == 0 && progress.bytes_done > 0) {
     progress.precopy->eta = time_for(progress.bytes_total - progress.bytes_done,
-                                     rate_of(progress.bytes_done, progress.elapsed));
+                                     measured_rate(progress.bytes_done, progress.elapsed));
   }
   return progress;
 }

@@ -1,6 +1,7 @@
 // A recipient behind channels: the source's end of a session.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -57,6 +58,9 @@ class RemoteRecipient final : public Recipient, private StateSink {
   Result<bool> intercept(const wire::ControlFrame& frame);
   void cut(Errc why);
   void watch_progress();
+  void watch_state();
+  Result<void> send_state(const wire::ControlFrame& frame);
+  std::uint64_t state_moved();
   wire::Heartbeat heartbeat() const;
   Progress progress(const wire::Heartbeat& peer) const;
 
@@ -84,7 +88,12 @@ class RemoteRecipient final : public Recipient, private StateSink {
   std::optional<wire::LaneTimesFrame> receiver_;  // where its lanes' time went
   std::vector<std::unique_ptr<Link>> links_;
   PageSender sender_;
-  std::optional<ProgressWatch> watch_;  // of a round; last: it uses all of the above
+  // Begun and ended writes of device state: odd while one is under way. The watch wants no more.
+  std::atomic<std::uint64_t> state_frames_ = 0;
+  std::uint64_t glances_ = 0;  // the loop's
+  // Of a round, and of device state; last: they use all of the above.
+  std::optional<ProgressWatch> watch_;
+  std::optional<Background> end_of_state_;
 };
 
 }  // namespace ferry

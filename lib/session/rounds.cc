@@ -55,7 +55,7 @@ Result<void> Rounds::harvest() {
   figures_.dirty_bytes = bytes_owed();
   figures_.dirty_time = passed;
   reports_.back().dirty_bytes = figures_.dirty_bytes;
-  reports_.back().dirty_rate = rate_of(figures_.dirty_bytes, passed);
+  reports_.back().dirty_rate = measured_rate(figures_.dirty_bytes, passed);
   return {};
 }
 
@@ -92,7 +92,7 @@ Result<void> Rounds::end() {
   report.suspect = owed_.count();  // nothing else was owed: it is harvested behind the round
   report.time = Clock::now() - began_at_;
   report.wire_bytes = recipient_.line().wire_bytes - wire_bytes_before_;
-  report.bandwidth = rate_of(report.wire_bytes, report.time);
+  report.bandwidth = measured_rate(report.wire_bytes, report.time);
   figures_ = {.wire_bytes = report.wire_bytes, .time = report.time};
   harvested_ = false;
   return {};

@@ -53,9 +53,9 @@ Course migrate(Convergence convergence, double share, std::uint64_t working_set,
 }
 
 TEST(Rates, AreBytesOverTime) {
-  EXPECT_EQ(rate_of(k_mib, 500ms), 2 * k_mib);
-  EXPECT_EQ(rate_of(k_mib, 0ns), 0u);
-  EXPECT_EQ(rate_of(0, 1s), 0u);
+  EXPECT_EQ(measured_rate(k_mib, 500ms), 2 * k_mib);
+  EXPECT_EQ(measured_rate(k_mib, 0ns), 0u);
+  EXPECT_EQ(measured_rate(0, 1s), 0u);
   EXPECT_EQ(time_for(k_mib, 2 * k_mib), 500ms);
   EXPECT_EQ(time_for(0, 0), 0ns);
   EXPECT_GT(time_for(1, 0), 24h);

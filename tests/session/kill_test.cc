@@ -197,8 +197,8 @@ class Harmed {
     guest.on_map_memory = guest.on_prepare = step;
     guest.on_load = [&](StateReader& in) -> Result<void> {
       steps.step();
-      FERRY_TRY(in.next());
-      FERRY_TRY(in.u64());
+      (void)FERRY_TRY(in.next());
+      (void)FERRY_TRY(in.u64());
       return {};
     };
     guest.on_start = [&]() -> Result<void> {

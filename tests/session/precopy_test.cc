@@ -236,8 +236,8 @@ TEST(Precopy, CanBeCancelledAtAnyMomentBeforeTheCommit) {
     };
     to.on_load = [&](StateReader& in) -> Result<void> {
       if (moment == 4) stop.request_stop();
-      FERRY_TRY(in.next());
-      FERRY_TRY(in.u64());
+      (void)FERRY_TRY(in.next());
+      (void)FERRY_TRY(in.u64());
       return {};
     };
     Ended ended;
