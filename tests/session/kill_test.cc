@@ -275,13 +275,19 @@ void expect_no_guest_twice_and_none_lost(const Harmed& harmed) {
   const auto source_says = static_cast<Owner>(ledger.owner[0].load());
   if (!harmed.killed(Side::source)) {
     EXPECT_EQ(ledger.source_runs, source_says == Owner::source);
-    if (!ledger.commit_sent) EXPECT_TRUE(ledger.source_runs) << "a guest was lost before COMMIT";
-    if (ledger.destination_runs) EXPECT_NE(source_says, Owner::source);
+    if (!ledger.commit_sent) {
+      EXPECT_TRUE(ledger.source_runs) << "a guest was lost before COMMIT";
+    }
+    if (ledger.destination_runs) {
+      EXPECT_NE(source_says, Owner::source);
+    }
   }
   if (!harmed.killed(Side::destination) && ledger.commit_read) {
     EXPECT_TRUE(ledger.destination_runs) << "a guest was lost behind COMMIT";
   }
-  if (!ledger.commit_sent) EXPECT_FALSE(ledger.commit_read);
+  if (!ledger.commit_sent) {
+    EXPECT_FALSE(ledger.commit_read);
+  }
 }
 
 class Harm : public testing::TestWithParam<std::pair<Side, Fate>> {
@@ -294,7 +300,10 @@ class Harm : public testing::TestWithParam<std::pair<Side, Fate>> {
     harmed.run();
     expect_no_guest_twice_and_none_lost(harmed);
     if (harmed.ledger().steps < fatal) {
-      EXPECT_TRUE(harmed.ledger().ok[0] && harmed.ledger().ok[1]) << "nothing had happened";
+      EXPECT_TRUE(harmed.ledger().ok[0] && harmed.ledger().ok[1])
+          << "nothing had happened after " << harmed.ledger().steps << " steps; killed "
+          << harmed.killed(Side::source) << harmed.killed(Side::destination) << ", owner says "
+          << harmed.ledger().owner[0] << " and " << harmed.ledger().owner[1];
     }
     return harmed.ledger().steps;
   }

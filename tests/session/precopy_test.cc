@@ -147,7 +147,9 @@ TEST(Precopy, EndsAfterItsRoundsOrItsTime) {
     if (!rounds) options.max_time = 50ms;
     const Ended ended = migrate(*runtime, from, to, "tcp://127.0.0.1:0", options);
     expect_at_home(ended, Errc::not_converging, from, to);
-    if (rounds) EXPECT_EQ(ended.sent.report.rounds, 3u);
+    if (rounds) {
+      EXPECT_EQ(ended.sent.report.rounds, 3u);
+    }
   }
 }
 

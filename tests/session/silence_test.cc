@@ -93,20 +93,23 @@ TEST(Silence, OfWhoReadsNoDeviceStateEndsASessionToo) {
     return {};
   };
   Door door;
-  std::atomic<Peer*> beating = nullptr;
   SendOptions options;
   options.channels = 1;
   options.timeout = 3s;
-  options.observer.progress = [&](const Progress&) {
-    if (Peer* const peer = beating) peer->say(wire::Heartbeat{});
-  };
   Call sent = sending(*runtime, from, door.uri(), options);
   Peer control = door.accept_control(1);
   const Peer page = door.accept();
   control.say(wire::RoundAck{.round = 0});
-  beating = &control;
+  // By a clock of its own: the source's beat is stuck behind what nobody reads.
+  std::promise<void> over;
+  std::future<void> beating = std::async(std::launch::async, [&, until = over.get_future()] {
+    while (until.wait_for(500ms) == std::future_status::timeout) {
+      if (!control.say(wire::Heartbeat{})) return;
+    }
+  });
 
   const Outcome outcome = sent.outcome();
+  over.set_value();
   EXPECT_EQ(outcome.why_not.value().code, Errc::timed_out);
   EXPECT_THAT(why_not(outcome), HasSubstr("send device state to"));
   EXPECT_EQ(outcome.owner, Owner::source);
