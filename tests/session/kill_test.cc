@@ -124,6 +124,8 @@ class SteppingTransport final : public Transport {
   const std::unique_ptr<Transport> unix_ = make_unix_transport();
 };
 
+int runs = 0;  // of this process: a name for each
+
 /// One migration in two processes, of which one comes to harm.
 class Harmed {
  public:
@@ -141,7 +143,9 @@ class Harmed {
   void run() {
     std::array<int, 2> listening;
     if (::pipe(listening.data()) != 0) std::abort();
-    const std::string uri = "unix://@ferry-kill-" + std::to_string(::getpid());
+    // A name of its own each time: the kernel may take a moment to close what a killed process had.
+    const std::string uri =
+        "unix://@ferry-kill-" + std::to_string(::getpid()) + "-" + std::to_string(++runs);
     const pid_t destination = in_a_process([&] { receive_at(uri, listening[1]); });
     ::close(listening[1]);
     char byte = 0;
