@@ -185,7 +185,10 @@ void write_fields(ByteWriter& out, const StateSectionFrame& frame) {
   out.string(frame.name);
   out.u32(frame.version);
 }
-void write_fields(ByteWriter& out, const StatePiece& frame) { out.bytes(frame.bytes); }
+void write_fields(ByteWriter& out, const StatePiece& frame) {
+  out.u32(static_cast<std::uint32_t>(frame.bytes.size()));
+  out.bytes(frame.bytes);
+}
 void write_fields(ByteWriter& out, const StateEnd& frame) {
   out.u64(frame.length);
   out.u64(frame.checksum);
@@ -296,8 +299,8 @@ Result<ControlFrame> read_state_section(ByteReader& in) {
 }
 
 Result<ControlFrame> read_state_piece(ByteReader& in) {
-  const std::size_t length = in.remaining();
-  if (length == 0 || length > k_max_state_piece_bytes) {
+  const std::size_t length = in.u32();
+  if (length == 0 || length > k_max_state_piece_bytes || length > in.remaining()) {
     return refuse(FrameType::state_piece, fmt::format("{} bytes", length));
   }
   const auto bytes = in.bytes(length);

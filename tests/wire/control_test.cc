@@ -90,7 +90,7 @@ const std::vector<Golden>& goldens() {
       {StateSectionFrame{"vcpu0", 3}, "state-section",
        "46525943 1d000000 0e00 0500 7663707530 03000000 82ced27a4c59d256"},
       {StatePiece{from_hex("0102030405")}, "state-piece",
-       "46525943 17000000 0f00 0102030405 283a46a2747a8319"},
+       "46525943 1b000000 0f00 05000000 0102030405 d3da8566476a008c"},
       {StateEnd{5, 0x0102030405060708}, "state-end",
        "46525943 22000000 1000 0500000000000000 0807060504030201 1c42aba91529f08e"},
       {LaneTimesFrame{1, 2, 3, 4, 5, 6}, "lane-times",
@@ -374,13 +374,19 @@ TEST(ControlState, ASectionHasANameOf1To255BytesAndNoNul) {
 }
 
 TEST(ControlState, APieceHasAByteAtLeastAnd256KibAtMost) {
-  const auto of = [](std::size_t bytes) {
-    return frame(15, [=](ByteWriter& out) { out.bytes(Bytes(bytes)); });
+  const auto of = [](std::size_t bytes, int more = 0) {
+    return frame(15, [=](ByteWriter& out) {
+      out.u32(static_cast<std::uint32_t>(static_cast<int>(bytes) + more));
+      out.bytes(Bytes(bytes));
+    });
   };
   EXPECT_TRUE(is_refused(of(0)));
   EXPECT_TRUE(decode_control(of(1)));
   EXPECT_TRUE(decode_control(of(k_max_state_piece_bytes)));
   EXPECT_TRUE(is_refused(of(k_max_state_piece_bytes + 1)));
+  EXPECT_TRUE(is_refused(of(10, 1)));
+  EXPECT_TRUE(is_refused(of(10, -1)));
+  EXPECT_TRUE(is_refused(of(10, -11)));
 }
 
 TEST(ControlTranscript, Has255LanesAtMost) {
