@@ -1,11 +1,11 @@
 #include "tests/session/mutated_guest.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -77,7 +77,7 @@ void MutatedSource::mutate(std::uint64_t hot) noexcept {
     shared_->dirty[page / 64].fetch_or(std::uint64_t{1} << page % 64);
     shared_->writes.store(number);
     const timespec rest{0, static_cast<long>(shared_->rest_nanoseconds.load())};
-    if (rest.tv_nsec > 0) ::nanosleep(&rest, nullptr);
+    if (rest.tv_nsec > 0) ::ppoll(nullptr, 0, &rest, nullptr);  // as a slowed vCPU does
   }
 }
 
