@@ -4,11 +4,13 @@
 #include <cassert>
 #include <utility>
 
+#include "base/escape.h"
 #include "memory/region_io.h"
 #include "session/fresh_token.h"
 #include "session/progress_ticks.h"
 #include "snapshot/get_lanes.h"
 #include "snapshot/snapshot_reader.h"
+#include "snapshot/snapshot_state.h"
 
 namespace ferry {
 namespace {
@@ -71,12 +73,25 @@ Result<void> ImageLoader::load(Places& places, const Uri& from) {
     return fail(Errc::guest, "map memory: its layout is not the one that the snapshot has");
   }
   FERRY_TRY(read(*reader));
+  FERRY_TRY(load_state(*reader));
   FERRY_TRY(guest_.prepare());
   enter(DestinationEvent::prepared);
   if (stop_.stop_requested()) return fail(Errc::cancelled, "cancelled");
   enter(DestinationEvent::commit);
   FERRY_TRY(guest_.start(fresh_token()));
   enter(DestinationEvent::started);
+  return {};
+}
+
+Result<void> ImageLoader::load_state(const SnapshotReader& reader) {
+  SnapshotState origin(reader);
+  StateReader in(origin);
+  FERRY_TRY(guest_.load_state(in));
+  if (const auto left = FERRY_TRY(in.next())) {
+    return fail(Errc::guest, "load device state: " + in_quotes(left->name) + " was not read");
+  }
+  for (const wire::ImageSection& section : reader.sections()) state_bytes_ += section.length;
+  state_sections_ = reader.sections().size();
   return {};
 }
 
@@ -110,6 +125,8 @@ void ImageLoader::add_to(Report& report) const {
   report.bytes = memory_.total_bytes();
   report.wire_bytes = read_bytes_.load(std::memory_order_relaxed);
   report.zero_bytes = absent_bytes_;
+  report.state_bytes = state_bytes_;
+  report.state_sections = state_sections_;
   report.channels = options_.channels;
   report.elapsed = Clock::now() - began_;
   report.peer = from_;

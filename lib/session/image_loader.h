@@ -29,6 +29,7 @@ class ImageLoader {
 
  private:
   Result<void> load(Places& places, const Uri& from);
+  Result<void> load_state(const SnapshotReader& reader);
   Result<void> read(const SnapshotReader& reader);
   void enter(DestinationEvent event);
 
@@ -41,6 +42,8 @@ class ImageLoader {
   GuestMemory memory_;
   std::string from_;
   std::uint64_t absent_bytes_ = 0;
+  std::uint64_t state_bytes_ = 0;
+  std::uint64_t state_sections_ = 0;
   std::atomic<std::uint64_t> read_bytes_ = 0;  // by the lanes; read by the loop: a figure
 };
 

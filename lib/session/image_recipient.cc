@@ -11,8 +11,13 @@
 namespace ferry {
 
 ImageRecipient::ImageRecipient(Runtime& runtime, const GuestMemory& memory,
-                               const SendOptions& options, std::stop_token stop)
-    : memory_(memory), options_(options), stop_(std::move(stop)), loop_(runtime.loop()) {}
+                               const SendOptions& options, const PrecopyGauge& gauge,
+                               std::stop_token stop)
+    : memory_(memory),
+      options_(options),
+      gauge_(gauge),
+      stop_(std::move(stop)),
+      loop_(runtime.loop()) {}
 
 Result<void> ImageRecipient::connect(Places& places, const Uri& to) {
   places_ = &places;
@@ -60,6 +65,7 @@ Result<void> ImageRecipient::end_round(std::uint32_t, DirtyBitmap&) {
 }
 
 Result<void> ImageRecipient::prepare(std::vector<wire::Digest> digests) {
+  FERRY_TRY(state_.put_into(*writer_));
   FERRY_TRY(writer_->seal());
   if (!digests.empty()) FERRY_TRY(read_again(digests));
   if (stop_.stop_requested()) return fail(Errc::cancelled, "cancelled");
@@ -94,7 +100,16 @@ Progress ImageRecipient::progress() const {
   return {.bytes_total = memory_.total_bytes(),
           .bytes_done = std::min(done, memory_.total_bytes()),
           .wire_bytes = sums.wire_bytes,
-          .elapsed = Clock::now() - began_};
+          .elapsed = Clock::now() - began_,
+          .precopy = gauge_.now()};
+}
+
+LineFigures ImageRecipient::line() const {
+  std::uint64_t put_bytes = 0;
+  for (const auto& lane : lanes_) {
+    put_bytes += lane->counters().put_bytes.load(std::memory_order_relaxed);
+  }
+  return {.wire_bytes = put_bytes};
 }
 
 void ImageRecipient::add_to(Report& report) const {

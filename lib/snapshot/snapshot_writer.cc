@@ -133,6 +133,32 @@ Result<void> SnapshotWriter::write_block(RegionId id, std::uint64_t block,
                        bytes);
 }
 
+Result<void> SnapshotWriter::put_sections(std::vector<wire::ImageSection> sections,
+                                          StateOrigin& bytes) {
+  if (sections.empty()) return {};
+  file_bytes_ = wire::place_sections(sections, plan_.end());
+  for (wire::ImageSection& section : sections) FERRY_TRY(put_section(section, bytes));
+  const std::vector<std::byte> directory = wire::encode(sections);
+  directory_bytes_ = directory.size();
+  return place_->write(plan_.end(), directory);
+}
+
+Result<void> SnapshotWriter::put_section(wire::ImageSection& section, StateOrigin& bytes) {
+  FERRY_TRY(bytes.next_section());
+  for (std::uint64_t at = section.offset;;) {
+    const auto piece = FERRY_TRY(bytes.next_piece());
+    if (piece.empty()) return {};
+    std::vector<std::byte> units(piece.begin(), piece.end());
+    units.resize(wire::padded(units.size()));
+    for (std::size_t unit = 0; unit < units.size(); unit += k_unit_bytes) {
+      section.checksum =
+          chain(section.checksum, xxh3_64(std::span(units).subspan(unit, k_unit_bytes)));
+    }
+    FERRY_TRY(place_->write(at, units));
+    at += units.size();
+  }
+}
+
 Result<void> SnapshotWriter::seal() {
   const std::vector<std::byte> index = FERRY_TRY(write_table());
   const PageBitmap present = this->present();
@@ -142,8 +168,8 @@ Result<void> SnapshotWriter::seal() {
                                  .units_present = present.count(),
                                  .index_checksum = xxh3_64(index),
                                  .bitmap_checksum = xxh3_64(bitmap),
-                                 .directory_bytes = 0,
-                                 .file_bytes = plan_.end()};
+                                 .directory_bytes = directory_bytes_,
+                                 .file_bytes = file_bytes_};
   FERRY_TRY(place_->write(plan_.index.offset, index));
   FERRY_TRY(place_->write(plan_.bitmap.offset, bitmap));
   FERRY_TRY(place_->write(plan_.header.offset, wire::encode(header)));

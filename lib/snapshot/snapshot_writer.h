@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "ferry/device_state.h"
 #include "ferry/memory.h"
 #include "ferry/place.h"
 #include "ferry/result.h"
@@ -28,6 +29,10 @@ class SnapshotWriter {
   void note_present(RegionId region, std::uint64_t offset, std::uint64_t checksum) noexcept;
   /// The run is zeros. Its storage is given back where it had any.
   Result<void> note_zeros(const PageRun& run);
+
+  /// Device state, at most once and before seal(). `sections` are named, numbered and long as they
+  /// are to be; `bytes` gives what is in them, in the same order.
+  Result<void> put_sections(std::vector<wire::ImageSection> sections, StateOrigin& bytes);
 
   /// When every lane is flushed: writes all that is no page, and makes it durable. Nobody sees it
   /// before show().
@@ -52,6 +57,7 @@ class SnapshotWriter {
 
   SnapshotWriter(std::unique_ptr<NewPlace> place, Layout layout, wire::ImagePlan plan);
   Result<void> make_room();
+  Result<void> put_section(wire::ImageSection& section, StateOrigin& bytes);
   PageBitmap present() const;
   Result<std::vector<std::byte>> write_table();
   Result<void> write_block(RegionId region, std::uint64_t block, std::vector<std::byte>& index);
@@ -60,6 +66,8 @@ class SnapshotWriter {
   const Layout layout_;
   const wire::ImagePlan plan_;
   std::vector<Region> regions_;
+  std::uint64_t directory_bytes_ = 0;
+  std::uint64_t file_bytes_ = plan_.end();
 };
 
 }  // namespace ferry

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -163,6 +164,17 @@ class ZeroCopyIo {
   ~ZeroCopyIo() = default;
 };
 
+/// The facet of a channel that encrypts in this process: how long its two directions have computed,
+/// for reports. Thread-safe.
+class CryptoClock {
+ public:
+  virtual std::chrono::nanoseconds encrypting() const noexcept = 0;
+  virtual std::chrono::nanoseconds decrypting() const noexcept = 0;
+
+ protected:
+  ~CryptoClock() = default;
+};
+
 /// The facet of a channel whose reader is better woken once for much than often for little. On a
 /// fast line within a host the waking, which is the sender's work, costs as much as a checksum.
 class BulkRead {
@@ -197,6 +209,7 @@ struct Facets {
   FdPassing* fd_passing = nullptr;
   BulkRead* bulk_read = nullptr;
   ChannelBinding* binding = nullptr;
+  CryptoClock* crypto_clock = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.

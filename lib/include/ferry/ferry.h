@@ -3,11 +3,13 @@
 
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
+#include "ferry/device_state.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
 #include "ferry/io_thread.h"
 #include "ferry/memory.h"
 #include "ferry/place.h"
+#include "ferry/report.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
 #include "ferry/snapshot.h"
