@@ -3,6 +3,7 @@
 
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
+#include "ferry/dirty_trackers.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
 #include "ferry/io_thread.h"
