@@ -89,6 +89,18 @@ std::string_view to_string(Owner owner) noexcept {
   return "?";
 }
 
+std::string_view to_string(Outlook outlook) noexcept {
+  switch (outlook) {
+    case Outlook::unknown:
+      return "unknown";
+    case Outlook::converging:
+      return "converging";
+    case Outlook::not_converging:
+      return "not_converging";
+  }
+  return "?";
+}
+
 unsigned default_channels() noexcept {
   return std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
 }

@@ -56,9 +56,9 @@ static_assert(k_kinds.size() + 1 == std::variant_size_v<ControlFrame>);
 
 /// What an Abort may say: a code's number on the wire is its place here, counted from 1.
 constexpr std::array k_abort_codes = {
-    Errc::cancelled,   Errc::timed_out, Errc::disconnected, Errc::refused,
-    Errc::protocol,    Errc::integrity, Errc::auth,         Errc::unsupported,
-    Errc::unreachable, Errc::usage,     Errc::system,       Errc::guest,
+    Errc::cancelled, Errc::timed_out, Errc::disconnected,   Errc::refused,     Errc::protocol,
+    Errc::integrity, Errc::auth,      Errc::unsupported,    Errc::unreachable, Errc::usage,
+    Errc::system,    Errc::guest,     Errc::not_converging,
 };
 
 constexpr std::size_t k_run_bytes = 4 + 8 + 8;

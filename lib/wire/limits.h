@@ -24,6 +24,10 @@ inline constexpr std::size_t k_max_name_bytes = 255;
 inline constexpr std::uint64_t k_max_memory_bytes = std::uint64_t{16} << 40;  ///< of one guest
 inline constexpr std::uint64_t k_max_page_bytes = std::uint64_t{1} << 30;
 
+/// Of device state: what one frame carries, and in how many sections.
+inline constexpr std::size_t k_max_state_piece_bytes = 256 * 1024;
+inline constexpr std::size_t k_max_state_sections = 4096;
+
 inline constexpr std::size_t k_max_payload_bytes = 1024 * 1024;
 inline constexpr std::size_t k_max_runs = 1024;  ///< in a packet, in a list of suspects
 /// Units of a packet's payload. Each run may end in a partial unit, at its region's end.

@@ -119,4 +119,4 @@ class ToldTracker final : public DirtyTracker {
 /// started, or none. It borrows them.
 std::unique_ptr<DirtyTracker> merge_trackers(std::vector<DirtyTracker*> trackers);
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -3,11 +3,13 @@
 
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
+#include "ferry/device_state.h"
 #include "ferry/dirty_trackers.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
 #include "ferry/io_thread.h"
 #include "ferry/memory.h"
+#include "ferry/report.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
 #include "ferry/task.h"
@@ -20,4 +22,4 @@ namespace [[gnu::visibility("default")]] ferry {
 /// A Runtime that knows every transport of this build.
 Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options = {});
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry
