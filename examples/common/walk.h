@@ -1,6 +1,6 @@
-// What the guests do: they walk their memory, page by page and round and round, and write a sequence
-// that they check as they go. A page that a migration lost, or that it took from another time or
-// another place, does not hold what it should.
+// What the guests do: they walk their memory, page by page and round and round, and write a
+// sequence that they check as they go. A page that a migration lost, or that it took from another
+// time or another place, does not hold what it should.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ struct Slice {
 /// What `begin` to `end` is cut into, as evenly as pages allow, one slice for each of `workers`.
 Slice slice_of(std::uint64_t begin, std::uint64_t end, unsigned worker, unsigned workers) noexcept;
 
-/// Where a walk stands: `next` is the address of the page that it comes to next. The pages before it
-/// were written in this pass, those from it on in the pass before. Passes count from 1; pass 0 is
-/// memory that nobody has walked yet.
+/// Where a walk stands: `next` is the address of the page that it comes to next. The pages before
+/// it were written in this pass, those from it on in the pass before. Passes count from 1; pass 0
+/// is memory that nobody has walked yet.
 struct Walk {
   Slice slice;
   std::uint64_t next = 0;

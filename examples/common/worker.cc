@@ -16,11 +16,12 @@ constexpr std::chrono::nanoseconds k_arrears = std::chrono::milliseconds(10);
 
 Pace Pace::of(std::uint64_t bytes_per_second) noexcept {
   if (bytes_per_second == 0) return {0, k_interval};
-  const std::uint64_t steps_per_second = std::chrono::nanoseconds(std::chrono::seconds(1)) / k_interval;
+  const std::uint64_t steps_per_second =
+      std::chrono::nanoseconds(std::chrono::seconds(1)) / k_interval;
   const std::uint64_t pages =
       std::max<std::uint64_t>(1, bytes_per_second / ferry::k_unit_bytes / steps_per_second);
-  const double seconds = static_cast<double>(pages * ferry::k_unit_bytes) /
-                         static_cast<double>(bytes_per_second);
+  const double seconds =
+      static_cast<double>(pages * ferry::k_unit_bytes) / static_cast<double>(bytes_per_second);
   return {pages, std::chrono::nanoseconds(static_cast<std::int64_t>(seconds * 1e9))};
 }
 

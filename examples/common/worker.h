@@ -26,7 +26,7 @@ struct Pace {
 /// The times at which a worker's steps were over, as the guest itself sees it.
 struct Heartbeats {
   std::uint64_t count = 0;
-  Clock::time_point last{};          ///< of no meaning while count is 0
+  Clock::time_point last{};  ///< of no meaning while count is 0
   std::chrono::nanoseconds longest_gap{};
   void beat(Clock::time_point now) noexcept;
 };
@@ -47,7 +47,7 @@ class Worker {
   /// Has the worker rest for so many percent (0 to 99) of its time. Thread-safe.
   void throttle(unsigned percent);
 
-  /// Only while it is paused.
+  /// Only while it is paused, or in a step.
   Heartbeats& heartbeats() noexcept { return heartbeats_; }
 
  private:
@@ -58,7 +58,8 @@ class Worker {
 
   const Pace pace_;
   const std::function<ferry::Result<void>()> step_;
-  std::mutex mutex_;  // guards what follows, but for heartbeats_, which is the thread's while it runs
+  std::mutex
+      mutex_;  // guards what follows, but for heartbeats_, which is the thread's while it runs
   std::condition_variable changed_;
   Wanted wanted_ = Wanted::pause;
   unsigned throttle_ = 0;
