@@ -14,7 +14,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-enum Ending { k_well = 0, k_badly = 1, k_usage = 2, k_unknown_owner = 10, k_cannot_run = 77 };
+enum Ending {
+  k_well = 0,
+  k_badly = 1,
+  k_usage = 2,
+  k_not_converging = 9,
+  k_unknown_owner = 10,
+  k_cannot_run = 77
+};
 
 void say(const Json& line) {
   std::puts(line.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
@@ -32,7 +39,14 @@ Ending say_failed(const ferry::Error& error, ferry::Owner owner = ferry::Owner::
        {"owner", ferry::to_string(owner)}});
   if (owner == ferry::Owner::unknown) return k_unknown_owner;
   if (error.code == ferry::Errc::usage) return k_usage;
-  return error.code == ferry::Errc::unsupported ? k_cannot_run : k_badly;
+  if (error.code == ferry::Errc::not_converging) return k_not_converging;
+  return k_badly;
+}
+
+/// Errors before there is a guest: where it is the machine that lacks something, scripts skip.
+Ending say_no_guest(const ferry::Error& error) {
+  const Ending ending = say_failed(error);
+  return error.code == ferry::Errc::unsupported ? k_cannot_run : ending;
 }
 
 /// Turns SIGINT and SIGTERM into a stop request. To be made before any other thread, so that all of
@@ -93,6 +107,11 @@ Json migrated(const ferry::Report& report) {
 /// Sends the guest away. Where it stays, it runs on.
 std::optional<Ending> leave(ferry::Runtime& runtime, Guest& guest, Options options,
                             const std::stop_token& stop) {
+  options.send.observer.connected = [](const ferry::ChannelInfo&) {
+    say({{"event", "migrating"}});
+  };
+  ferry::BandwidthLimit limit(options.max_bandwidth);
+  options.send.bandwidth = &limit;
   options.send.throttle = [&guest](unsigned percent) { guest.throttle(percent); };
   const ferry::Outcome outcome = ferry::send(runtime, guest, options.migrate, options.send, stop);
   if (!outcome.ok()) return say_failed(*outcome.why_not, outcome.owner);
@@ -145,7 +164,7 @@ int conduct(std::span<char* const> arguments, const Vocabulary& vocabulary, Make
   if (!*options) return k_well;
   const Signals signals;
   auto guest = make_guest(**options);
-  if (!guest) return say_failed(guest.error());
+  if (!guest) return say_no_guest(guest.error());
   auto runtime = ferry::make_runtime();
   if (!runtime) return say_failed(runtime.error());
   const auto play = (*options)->incoming.empty() ? boot : arrive;

@@ -16,6 +16,7 @@ using MakeGuest = ferry::Result<std::unique_ptr<Guest>> (*)(const Options& optio
 ///
 ///   {"event":"listening","uri":...}                            senders may come
 ///   {"event":"running"}                                        the guest runs here
+///   {"event":"migrating"}                                      somebody takes it
 ///   {"event":"migrated","downtime_ms":...,...}                 it has left
 ///   {"event":"failed","code":...,"message":...,"owner":...}    it has not, or nobody knows
 ///   {"event":"done","longest_gap_ms":...,"guest_errors":...}   last, where it runs in the end

@@ -118,6 +118,8 @@ const Option k_options[] = {
      TAKE(run_for, FERRY_TRY(time_of(value)))},
     {"max-downtime", "TIME", "that it may stand still (300ms)",
      TAKE(send.max_downtime, FERRY_TRY(milliseconds_of(value)))},
+    {"max-bandwidth", "RATE", "of the migration (no bound)",
+     TAKE(max_bandwidth, FERRY_TRY(rate_of(value)))},
     {"not-converging", "keep-trying|throttle|give-up", "what to do then (keep-trying)",
      TAKE(send.when_not_converging, FERRY_TRY(one_of(value, k_policies)))},
     {"channels", "N", "page channels, 1 to 255",

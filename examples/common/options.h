@@ -24,6 +24,7 @@ struct Options {
   std::string migrate;   ///< a URI to send it to; empty: it stays
   std::chrono::nanoseconds after = std::chrono::seconds(1);    ///< of running, before it is sent
   std::chrono::nanoseconds run_for = std::chrono::seconds(2);  ///< where it is in the end
+  std::uint64_t max_bandwidth = 0;                             ///< in bytes per second; 0: no bound
   std::string tracker;                                         ///< empty: the example's own choice
   ferry::SendOptions send;
 };
