@@ -2,12 +2,15 @@
 
 #include <getopt.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace example {
 namespace {
@@ -95,10 +98,10 @@ struct Option {
   Take take;
 };
 
-#define TAKE(field, expression)                                   \
-  [](Options& options, [[maybe_unused]] std::string_view value) { \
-    options.field = (expression);                                 \
-    return Result<void>{};                                        \
+#define TAKE(field, expression)                                                   \
+  [](Options& options, [[maybe_unused]] std::string_view value) -> Result<void> { \
+    options.field = (expression);                                                 \
+    return {};                                                                    \
   }
 
 const Option k_options[] = {
@@ -130,8 +133,8 @@ const Option k_options[] = {
 #undef TAKE
 
 std::string help_text(const Vocabulary& vocabulary, const std::vector<Option>& options) {
-  std::string text =
-      "usage: " + vocabulary.command + " [OPTION]... [--incoming URI] [--migrate URI]\n";
+  std::string text = std::string("usage: ") + vocabulary.command +
+                     " [OPTION]... [--incoming URI] [--migrate URI]\n";
   for (const Option& option : options) {
     std::string left = std::string("  --") + option.name;
     if (option.value != nullptr) left += std::string(" ") + option.value;

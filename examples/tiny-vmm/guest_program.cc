@@ -10,45 +10,45 @@ asm(R"(
         .globl  ferry_guest_begin, ferry_guest_end
 ferry_guest_begin:
         movq    xmm0, r9
-batch:
+.Lbatch:
         mov     rcx, r10
         test    rcx, rcx
-        jz      beat
-page:
+        jz      .Lbeat
+.Lpage:
         movq    rbx, xmm0               # the pass, as the FPU has it
         cmp     rbx, r9
-        jne     wrong
+        jne     .Lwrong
         lea     rax, [r9 - 1]           # what the pass before left here
         cmp     [rdi], rax
-        jne     wrong
+        jne     .Lwrong
         imul    rax, rdi
         cmp     [rdi + 4088], rax
-        jne     wrong
-write:
+        jne     .Lwrong
+.Lwrite:
         mov     [rdi], r9
         mov     rax, r9
         imul    rax, rdi
         mov     [rdi + 4088], rax
         add     rdi, 4096
         cmp     rdi, r8
-        jb      same_pass
+        jb      .Lsame_pass
         mov     rdi, rsi
         inc     r9
         movq    xmm0, r9
-same_pass:
+.Lsame_pass:
         dec     rcx
-        jnz     page
-beat:
+        jnz     .Lpage
+.Lbeat:
         inc     r12
         mov     rax, r11
         out     dx, eax
         cmp     [r13], r12              # what the VMM wrote meanwhile
-        je      batch
+        je      .Lbatch
         inc     r11
-        jmp     batch
-wrong:
+        jmp     .Lbatch
+.Lwrong:
         inc     r11
-        jmp     write
+        jmp     .Lwrite
 ferry_guest_end:
         .popsection
         .att_syntax prefix

@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <utility>
-#include <vector>
 
+#include "tiny-vmm/kvm_abi.h"
 #include "tiny-vmm/long_mode.h"
 
 namespace example {
@@ -30,13 +30,7 @@ constexpr std::array<std::uint32_t, 10> k_msrs = {
     0xc0000102,  // KERNEL_GS_BASE
 };
 
-/// kvm_msrs, with room for those.
-struct Msrs {
-  std::uint32_t count = k_msrs.size();
-  std::uint32_t padding = 0;
-  std::array<kvm_msr_entry, k_msrs.size()> entries{};
-};
-static_assert(offsetof(Msrs, entries) == sizeof(kvm_msrs));
+using Msrs = CountedEntries<kvm_msr_entry, k_msrs.size()>;
 
 /// All that KVM knows of a vCPU like ours: one that has no local APIC.
 struct State {
@@ -44,7 +38,7 @@ struct State {
   kvm_regs regs{};
   kvm_fpu fpu{};
   kvm_xcrs xcrs{};
-  kvm_xsave xsave{};
+  Xsave xsave{};
   kvm_vcpu_events events{};
   Msrs msrs{};
 };
@@ -62,7 +56,7 @@ constexpr std::array<Part, 6> k_parts = {{
     {"regs", KVM_GET_REGS, KVM_SET_REGS, offsetof(State, regs)},
     {"fpu", KVM_GET_FPU, KVM_SET_FPU, offsetof(State, fpu)},
     {"xcrs", KVM_GET_XCRS, KVM_SET_XCRS, offsetof(State, xcrs)},
-    {"xsave", KVM_GET_XSAVE, KVM_SET_XSAVE, offsetof(State, xsave)},
+    {"xsave", k_get_xsave, k_set_xsave, offsetof(State, xsave)},
     {"events", KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS, offsetof(State, events)},
 }};
 
@@ -78,7 +72,7 @@ Result<void> get(int vcpu, State& state) {
   }
   for (std::size_t i = 0; i < k_msrs.size(); ++i) state.msrs.entries[i].index = k_msrs[i];
   // Both answer how many they got through.
-  if (::ioctl(vcpu, KVM_GET_MSRS, &state.msrs) != k_msrs.size()) {
+  if (::ioctl(vcpu, k_get_msrs, &state.msrs) != k_msrs.size()) {
     return kvm_failed("read a vCPU's model-specific registers");
   }
   return {};
@@ -91,20 +85,16 @@ Result<void> set(int vcpu, State& state) {
     }
   }
   // The peer's word, like all state: KVM reads as many entries as this says.
-  state.msrs.count = k_msrs.size();
-  if (::ioctl(vcpu, KVM_SET_MSRS, &state.msrs) != k_msrs.size()) {
+  state.msrs.header = {k_msrs.size(), 0};
+  if (::ioctl(vcpu, k_set_msrs, &state.msrs) != k_msrs.size()) {
     return kvm_failed("set a vCPU's model-specific registers");
   }
   return {};
 }
 
 Result<void> give_features(int kvm, int vcpu) {
-  constexpr std::size_t k_room = 256;
-  std::vector<std::byte> room(sizeof(kvm_cpuid2) + k_room * sizeof(kvm_cpuid_entry2));
-  auto* const cpuid = reinterpret_cast<kvm_cpuid2*>(room.data());
-  cpuid->nent = k_room;
-  if (::ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid) == 0 &&
-      ::ioctl(vcpu, KVM_SET_CPUID2, cpuid) == 0) {
+  CountedEntries<kvm_cpuid_entry2, 256> cpuid;
+  if (::ioctl(kvm, k_get_supported_cpuid, &cpuid) == 0 && ::ioctl(vcpu, k_set_cpuid, &cpuid) == 0) {
     return {};
   }
   return kvm_failed("give a vCPU its features");

@@ -17,11 +17,11 @@ asm(R"(
         .pushsection .rodata
         .globl  ferry_writer_begin, ferry_writer_end
 ferry_writer_begin:
-        mov     rbx, [rsi]
+.Lnext: mov     rbx, [rsi]
         mov     [rbx], rax
         add     rsi, 8
         dec     rcx
-        jnz     ferry_writer_begin
+        jnz     .Lnext
         out     dx, eax
 ferry_writer_end:
         .popsection

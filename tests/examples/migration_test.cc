@@ -176,7 +176,7 @@ TEST_P(AGuest, IsSlowedDownUntilTheLineKeepsUp) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Examples, AGuest, testing::ValuesIn(examples()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& one) { return one.param.name; });
 
 }  // namespace
 }  // namespace ferry
