@@ -24,15 +24,15 @@ Outcome send_to(Runtime& runtime, SourceGuest& guest, const SendOptions& options
   if (auto sane = wire::check_layout(guest.memory().layout(), Errc::usage); !sane) {
     return failed(Owner::source, std::move(sane).error());
   }
-  RemoteRecipient recipient(runtime, guest.memory(), options, stop);
-  Source source(guest, recipient, options.verify, stop);
+  PrecopyGauge gauge;
+  RemoteRecipient recipient(runtime, guest.memory(), options, gauge, stop);
+  Source source(guest, recipient, options, gauge, stop);
   Outcome outcome;
   Result<void> done = open(recipient);
   if (done) done = source.run();
   recipient.add_to(outcome.report);
   outcome.report.bytes = guest.memory().total_bytes();
-  outcome.report.rounds = source.rounds();
-  outcome.report.downtime = source.downtime();
+  source.add_to(outcome.report);
   outcome.report.verify = options.verify;
   outcome.owner = owner_in(source.state());
   if (done) {
@@ -59,9 +59,23 @@ Outcome receive_from(Runtime& runtime, DestinationGuest& guest, const ReceiveOpt
   return outcome;
 }
 
+Result<void> check_precopy(const SendOptions& options) {
+  if (options.max_downtime.count() < 0 || options.max_time.count() < 0 ||
+      options.switch_allowance.count() < 0) {
+    return fail(Errc::usage, "send: a time is negative");
+  }
+  if (options.when_not_converging == NotConverging::throttle && !options.throttle) {
+    return fail(Errc::usage, "send: a guest is to be slowed, and there is nothing to slow it with",
+                "SendOptions::throttle");
+  }
+  return {};
+}
+
 Result<void> check(const SendOptions& options) {
-  if (options.channels >= 1 && options.channels <= wire::k_max_channels) return {};
-  return fail(Errc::usage, "send: channels must be 1 to " + std::to_string(wire::k_max_channels));
+  if (options.channels < 1 || options.channels > wire::k_max_channels) {
+    return fail(Errc::usage, "send: channels must be 1 to " + std::to_string(wire::k_max_channels));
+  }
+  return check_precopy(options);
 }
 
 struct Address {
@@ -117,6 +131,9 @@ Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const S
 
 Outcome send_over(Runtime& runtime, SourceGuest& guest, std::unique_ptr<Channel> channel,
                   const SendOptions& options, std::stop_token stop) {
+  if (auto sane = check_precopy(options); !sane) {
+    return failed(Owner::source, std::move(sane).error());
+  }
   return send_to(runtime, guest, options, std::move(stop),
                  [&](RemoteRecipient& recipient) { return recipient.adopt(std::move(channel)); });
 }

@@ -97,9 +97,9 @@ TEST_P(ARunningGuest, ArrivesWithAllOfItsMemoryAndState) {
 
 INSTANTIATE_TEST_SUITE_P(Examples, ARunningGuest,
                          testing::Combine(testing::ValuesIn(examples()), testing::ValuesIn(ways())),
-                         [](const testing::TestParamInfo<Case>& info) {
-                           return std::get<0>(info.param).name + "Over" +
-                                  std::get<1>(info.param).name;
+                         [](const testing::TestParamInfo<Case>& one) {
+                           return std::get<0>(one.param).name + "Over" +
+                                  std::get<1>(one.param).name;
                          });
 
 class AGuest : public testing::TestWithParam<Example>, protected Migrating {

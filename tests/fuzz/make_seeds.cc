@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/checksum.h"
 #include "tests/fuzz/session_script.h"
 #include "wire/control.h"
 #include "wire/hello.h"
@@ -49,6 +50,9 @@ wire::SessionId some_session() {
 wire::Hello hello_of(wire::Role role, std::uint16_t index = 0) {
   return {.session = some_session(), .role = role, .index = index};
 }
+
+/// Of a section that is one piece.
+std::uint64_t state_checksum(std::span<const std::byte> piece) { return chain(0, xxh3_64(piece)); }
 
 /// A message with extensions behind its fields, which no version writes yet.
 Bytes with_extension(Bytes message, std::uint16_t type) {
@@ -119,6 +123,10 @@ std::vector<std::pair<std::string, wire::ControlFrame>> all_frames() {
       {"commit", wire::Commit{k_transcript, k_token}},
       {"started", wire::Started{k_token}},
       {"abort", wire::Abort{Errc::integrity, "damage in 'ram'\x1b[0m"}},
+      {"state-section", wire::StateSectionFrame{"vcpu0", 3}},
+      {"state-piece", wire::StatePiece{Bytes(7, std::byte{1})}},
+      {"state-end", wire::StateEnd{7, state_checksum(Bytes(7, std::byte{1}))}},
+      {"lane-times", wire::LaneTimesFrame{1, 2, 3, 4, 5, 6}},
   };
 }
 
@@ -222,6 +230,19 @@ void make_sessions(const fs::path& all) {
   add(one, 0, encode(wire::Commit{transcript_of(1), k_token}));
   corpus.add("one-lane", input_of({.steps = one}));
   corpus.add("one-lane-cut", input_of({.ending = SessionScript::Ending::cut, .steps = one}));
+
+  std::vector<Step> with_state = greeting(1);
+  add(with_state, 1, packet(0, wire::k_stable, 2, 100));
+  add(with_state, 1, packet(1, wire::k_end_round, 0, 0));
+  const Bytes piece(100, std::byte{5});
+  add(with_state, 0, encode(wire::StateSectionFrame{"vcpu0", 1}));
+  add(with_state, 0, encode(wire::StatePiece{piece}));
+  add(with_state, 0, encode(wire::StateEnd{piece.size(), state_checksum(piece)}));
+  add(with_state, 0, encode(wire::StateSectionFrame{"empty", 3}));
+  add(with_state, 0, encode(wire::StateEnd{}));
+  add(with_state, 0, encode(wire::Prepare{transcript_of(1), {}}));
+  add(with_state, 0, encode(wire::Commit{transcript_of(1), k_token}));
+  corpus.add("device-state", input_of({.steps = with_state}));
 
   std::vector<Step> two = greeting(2);
   add(two, 0, encode(wire::Heartbeat{}));

@@ -91,7 +91,8 @@ std::optional<wire::ControlFrame> Peer::hear_any() {
         continue;
       }
       wire::ControlFrame frame = FERRY_TRY(wire::decode_control(message->bytes));
-      if (!std::holds_alternative<wire::Heartbeat>(frame)) return frame;
+      if (std::holds_alternative<wire::Heartbeat>(frame)) continue;
+      if (!std::holds_alternative<wire::LaneTimesFrame>(frame)) return frame;
     }
     return std::nullopt;
   };

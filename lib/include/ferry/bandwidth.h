@@ -35,4 +35,4 @@ class BandwidthLimit {
   std::uint64_t changes_ = 0;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -139,6 +140,17 @@ class ZeroCopyIo {
   ~ZeroCopyIo() = default;
 };
 
+/// The facet of a channel that encrypts in this process: how long its two directions have computed,
+/// for reports. Thread-safe.
+class CryptoClock {
+ public:
+  virtual std::chrono::nanoseconds encrypting() const noexcept = 0;
+  virtual std::chrono::nanoseconds decrypting() const noexcept = 0;
+
+ protected:
+  ~CryptoClock() = default;
+};
+
 /// The facet of an encrypted channel that ties what is said over it to this one channel.
 class ChannelBinding {
  public:
@@ -159,6 +171,7 @@ struct Facets {
   ZeroCopyIo* zero_copy = nullptr;
   FdPassing* fd_passing = nullptr;
   ChannelBinding* binding = nullptr;
+  CryptoClock* crypto_clock = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.
@@ -192,4 +205,4 @@ class Channel {
   virtual Facets facets() noexcept { return {}; }
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -119,6 +119,7 @@ class StateWriter {
 
   /// How much was written so far, in bytes.
   std::uint64_t bytes_written() const noexcept { return total_; }
+  std::size_t sections() const noexcept { return names_.size(); }
 
  private:
   StateWriter& number(std::uint64_t value, unsigned size);

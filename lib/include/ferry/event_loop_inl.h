@@ -188,4 +188,4 @@ Result<T> block_on(EventLoop& loop, Task<T> task, std::stop_token stop) {
   return call->wait();
 }
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

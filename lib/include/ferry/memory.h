@@ -145,4 +145,4 @@ class DirtyTracker {
   virtual void stop() noexcept = 0;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -51,10 +51,25 @@ struct LaneTimes {
   std::chrono::nanoseconds bandwidth{};  ///< source: held back by BandwidthLimit
   std::chrono::nanoseconds place{};      ///< destination: writing to memory or files
   std::chrono::nanoseconds idle{};       ///< without work: between rounds, before the first
+  LaneTimes& operator+=(const LaneTimes& other) noexcept;
   std::chrono::nanoseconds total() const noexcept {
     return read + scan + checksum + encrypt + copy + socket + receiver + bandwidth + place + idle;
   }
 };
+
+inline LaneTimes& LaneTimes::operator+=(const LaneTimes& other) noexcept {
+  read += other.read;
+  scan += other.scan;
+  checksum += other.checksum;
+  encrypt += other.encrypt;
+  copy += other.copy;
+  socket += other.socket;
+  receiver += other.receiver;
+  bandwidth += other.bandwidth;
+  place += other.place;
+  idle += other.idle;
+  return *this;
+}
 
 /// One page channel.
 struct LaneReport {

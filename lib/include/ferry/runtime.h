@@ -68,4 +68,4 @@ class Runtime {
   EventLoop& loop_;                   // the thread's, or the program's
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

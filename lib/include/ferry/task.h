@@ -292,4 +292,4 @@ Task<T> detail::PromiseOf<T>::get_return_object() noexcept {
   return Task<T>(std::coroutine_handle<Promise<T>>::from_promise(static_cast<Promise<T>&>(*this)));
 }
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

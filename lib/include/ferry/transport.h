@@ -13,10 +13,10 @@ namespace [[gnu::visibility("default")]] ferry {
 class EventLoop;
 
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
-/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A failure
-/// of Errc::auth is one peer's, that could not prove who it is, and accept() may be called again;
-/// any other is the listener's own.
-/// Used on the loop's thread only. Destroying a listener stops listening.
+/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A
+/// failure of Errc::auth is one peer's, that could not prove who it is, and accept() may be called
+/// again; any other is the listener's own. Used on the loop's thread only. Destroying a listener
+/// stops listening.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -34,4 +34,4 @@ class Transport {
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -31,4 +31,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

@@ -37,4 +37,4 @@ struct Uri {
   friend bool operator==(const Uri&, const Uri&) = default;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry
