@@ -113,7 +113,7 @@ TEST(KvmSlots, OutsideOfMemoryAreRefused) {
   }
 }
 
-TEST(KvmDirtyRings, AreOfALengthThatIsAPowerOfTwo) {
+TEST(LengthsOfKvmDirtyRings, ArePowersOfTwo) {
   for (const std::uint32_t entries : {0u, 512u, 3000u, 131072u}) {
     const auto refused = KvmDirtyRing::create(-1, GuestMemory(), {}, entries);
     ASSERT_FALSE(refused);
