@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <algorithm>
+
 #include "tests/examples/example_run.h"
 #include "tests/image/temp_folder.h"
 
@@ -29,6 +31,13 @@ std::vector<Example> examples() {
   all.push_back({"TinyVmmByRing", TINY_VMM, "--vcpus", {"--tracker", "ring"}});
   all.push_back({"TinyVmmByPagemap", TINY_VMM, "--vcpus", {"--tracker", "pagemap"}});
 #endif
+  return all;
+}
+
+/// One of each program: how writes are tracked makes no difference to how a migration ends.
+std::vector<Example> programs() {
+  std::vector<Example> all = examples();
+  all.resize(std::min<std::size_t>(all.size(), 2));
   return all;
 }
 
@@ -175,7 +184,7 @@ TEST_P(AGuest, IsSlowedDownUntilTheLineKeepsUp) {
   EXPECT_EQ(there.event("done")["guest_errors"], 0) << there.all();
 }
 
-INSTANTIATE_TEST_SUITE_P(Examples, AGuest, testing::ValuesIn(examples()),
+INSTANTIATE_TEST_SUITE_P(Examples, AGuest, testing::ValuesIn(programs()),
                          [](const auto& one) { return one.param.name; });
 
 }  // namespace
