@@ -106,9 +106,13 @@ Result<std::optional<StateSection>> StateReader::next() {
 }
 
 std::unexpected<Error> StateReader::refuse(std::string_view why) const {
+  return refuse_at(offset_, why);
+}
+
+std::unexpected<Error> StateReader::refuse_at(std::uint64_t offset, std::string_view why) const {
   if (!section_) return fail(Errc::guest, fmt::format("load device state: {}", why));
   return fail(Errc::guest, fmt::format("load device state {} (version {}) at offset {} of {}: {}",
-                                       in_quotes(section_->name), section_->version, offset_,
+                                       in_quotes(section_->name), section_->version, offset,
                                        section_->length, why));
 }
 
@@ -163,8 +167,7 @@ Result<std::uint64_t> StateReader::u64() { return number(8); }
 Result<bool> StateReader::boolean() {
   const std::uint64_t value = FERRY_TRY(number(1));
   if (value > 1) {
-    --offset_;
-    return refuse(fmt::format("{} where 0 or 1 was expected", value));
+    return refuse_at(offset_ - 1, fmt::format("{} where 0 or 1 was expected", value));
   }
   return value == 1;
 }
@@ -172,9 +175,9 @@ Result<bool> StateReader::boolean() {
 Result<std::string> StateReader::string(std::size_t longest) {
   const std::uint32_t length = FERRY_TRY(u32());
   if (length > longest || length > remaining()) {
-    offset_ -= sizeof length;
-    return refuse(fmt::format("a string of {} bytes, where {} fit and {} are left", length, longest,
-                              remaining() - sizeof length));
+    return refuse_at(offset_ - sizeof length,
+                     fmt::format("a string of {} bytes, where {} are the most and {} are left",
+                                 length, longest, remaining()));
   }
   std::string text(length, '\0');
   FERRY_TRY(bytes(std::as_writable_bytes(std::span(text))));

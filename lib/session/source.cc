@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -52,7 +53,8 @@ Error of_guest(Error error, std::string_view act) {
 
 Convergence::Goal goal_of(const SendOptions& options) {
   return {.max_downtime = options.max_downtime,
-          .allowance = options.switch_allowance,
+          // Who asks for very little gets it where the rest is small, and not never.
+          .allowance = std::min(options.switch_allowance, options.max_downtime / 2),
           .max_rounds = options.max_rounds,
           .otherwise = options.when_not_converging};
 }

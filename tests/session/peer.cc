@@ -71,6 +71,7 @@ wire::Hello Peer::accept_hello() {
   const wire::Hello hello = hear_hello();
   wire::HelloAck ack;
   ack.session = hello.session;
+  ack.optional_features = hello.optional_features;
   EXPECT_TRUE(say(wire::encode(ack)));
   return hello;
 }

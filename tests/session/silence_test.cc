@@ -82,6 +82,38 @@ TEST(Silence, OfPageChannelsAloneEndsASessionToo) {
   EXPECT_TRUE(from.runs());
 }
 
+TEST(Silence, OfWhoReadsNoDeviceStateEndsASessionToo) {
+  // A receiver that is alive, and takes all memory, and then nothing more.
+  const auto runtime = runtime_of_all_transports();
+  MemorySource from(layout_of({k_unit_bytes}));
+  from.on_save = [](StateWriter& out) -> Result<void> {
+    const std::vector<std::byte> much(1024 * 1024);
+    out.section("framebuffer");
+    while (out.status()) out.bytes(much);
+    return {};
+  };
+  Door door;
+  std::atomic<Peer*> beating = nullptr;
+  SendOptions options;
+  options.channels = 1;
+  options.timeout = 3s;
+  options.observer.progress = [&](const Progress&) {
+    if (Peer* const peer = beating) peer->say(wire::Heartbeat{});
+  };
+  Call sent = sending(*runtime, from, door.uri(), options);
+  Peer control = door.accept_control(1);
+  const Peer page = door.accept();
+  control.say(wire::RoundAck{.round = 0});
+  beating = &control;
+
+  const Outcome outcome = sent.outcome();
+  EXPECT_EQ(outcome.why_not.value().code, Errc::timed_out);
+  EXPECT_THAT(why_not(outcome), HasSubstr("send device state to"));
+  EXPECT_EQ(outcome.owner, Owner::source);
+  EXPECT_EQ(from.pauses(), 1u);
+  EXPECT_TRUE(from.runs());
+}
+
 /// Counts, and lets a waiter know when there are enough.
 class Beats {
  public:

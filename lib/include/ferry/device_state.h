@@ -185,6 +185,7 @@ class StateReader {
 
  private:
   Result<std::uint64_t> number(unsigned size);
+  std::unexpected<Error> refuse_at(std::uint64_t offset, std::string_view why) const;
 
   StateOrigin& origin_;
   std::optional<StateSection> section_;

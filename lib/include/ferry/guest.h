@@ -150,8 +150,8 @@ struct SendOptions {
   /// The guest is paused when what is dirty can be sent, and the rest of the hand-over be done, in
   /// this time, by the rates that were measured. 0: only when nothing is dirty.
   std::chrono::milliseconds max_downtime{300};
-  /// What cannot be measured before it is done: pause(), device state and start(). Part of
-  /// max_downtime; the line's round trips come on top, and are measured.
+  /// What cannot be measured before it is done: pause(), device state and start(). So much of
+  /// max_downtime is kept for it, half of that at most; the line's round trips are measured.
   std::chrono::milliseconds switch_allowance{10};
   std::uint32_t max_rounds = 0;          ///< with the guest running, the first included; 0: any
   std::chrono::milliseconds max_time{};  ///< with the guest running; 0: any. Past either limit it
