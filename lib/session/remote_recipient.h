@@ -27,7 +27,8 @@ class RemoteRecipient final : public Recipient, private StateSink {
                   const PrecopyGauge& gauge, std::stop_token stop);
   ~RemoteRecipient() override;
 
-  /// First of all, one of these: dial the control channel, or take a channel that is there already.
+  /// First of all, one of these: reach the peer, by a control channel or (Lines::one) by the only
+  /// channel, or take a channel that is there already.
   Result<void> connect(Transport& transport, const Uri& to);
   Result<void> adopt(std::unique_ptr<Channel> solo);
 
@@ -53,6 +54,7 @@ class RemoteRecipient final : public Recipient, private StateSink {
   Result<void> append(std::span<const std::byte> piece) override;
   Result<void> end_section(std::uint64_t length, std::uint64_t checksum) override;
 
+  Result<std::unique_ptr<Channel>> reach(Transport& transport, const Uri& to);
   Result<void> converse(std::unique_ptr<Channel> channel);
   Result<void> open_lanes();
   Result<bool> intercept(const wire::ControlFrame& frame);

@@ -33,6 +33,7 @@ std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds) {
     kind.name = "Tls" + kind.name;
     kind.passes_fds = PassesFds::no;  // they would travel beside the encrypted bytes
     kind.quiet_destruction = QuietDestruction::is_a_cut;
+    kind.loud_destruction = LoudDestruction::is_a_cut;
     kind.connect = [plain = kind.connect](LoopThread& runner) -> Result<Ends> {
       return runner.run(encrypt(runner.loop(), FERRY_TRY(plain(runner))));
     };

@@ -12,17 +12,27 @@ namespace [[gnu::visibility("default")]] ferry {
 
 class EventLoop;
 
+/// How many channels there may be to one peer.
+enum class Lines {
+  many,  ///< as many as are asked for: control frames and pages have channels of their own
+  one,   ///< a single pipe, which control frames and pages share
+};
+
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
 /// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A
 /// failure of Errc::auth is one peer's, that could not prove who it is, and accept() may be called
 /// again; any other is the listener's own. Used on the loop's thread only. Destroying a listener
 /// stops listening.
+///
+/// With Lines::one the peer is there already: accept() gives its one channel at once, and is called
+/// once.
 class Listener {
  public:
   virtual ~Listener() = default;
   virtual Task<std::unique_ptr<Channel>> accept() = 0;
   /// Where it really listens: port 0 resolved. Usable verbatim by a sender on the same host.
   virtual Uri local() const = 0;
+  virtual Lines lines() const noexcept { return Lines::many; }
 };
 
 /// One way to reach a peer. Stateless between calls; used on the loop's thread only.
@@ -30,6 +40,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual std::string_view scheme() const noexcept = 0;
+  /// Of connect(). May it be called again for the same peer?
+  virtual Lines lines() const noexcept { return Lines::many; }
   virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
 };
