@@ -88,7 +88,9 @@ void wait(std::chrono::nanoseconds time, const std::stop_token& stop) {
   stopped.wait_for(lock, stop, time, [] { return false; });
 }
 
-Json migrated(const ferry::Report& report) {
+Json migrated(const ferry::Report& report, const Workers& workers) {
+  Figures here;
+  workers.add_to(here);
   Json rounds = Json::array();
   for (const ferry::RoundReport& round : report.each_round) {
     rounds.push_back({{"bytes", round.bytes},
@@ -98,6 +100,7 @@ Json migrated(const ferry::Report& report) {
   }
   return {{"event", "migrated"},
           {"downtime_ms", ms(report.downtime)},
+          {"longest_gap_here_ms", ms(here.longest_gap)},
           {"total_ms", ms(report.elapsed)},
           {"bytes", report.bytes},
           {"wire_bytes", report.wire_bytes},
@@ -115,10 +118,10 @@ std::optional<Ending> leave(ferry::Runtime& runtime, Guest& guest, Options optio
   };
   ferry::BandwidthLimit limit(options.max_bandwidth);
   options.send.bandwidth = &limit;
-  options.send.throttle = [&guest](unsigned percent) { guest.throttle(percent); };
+  options.send.throttle = [&guest](unsigned percent) { guest.workers().throttle(percent); };
   const ferry::Outcome outcome = ferry::send(runtime, guest, options.migrate, options.send, stop);
   if (!outcome.ok()) return say_failed(*outcome.why_not, outcome.owner);
-  say(migrated(outcome.report));
+  say(migrated(outcome.report, guest.workers()));
   return std::nullopt;
 }
 

@@ -20,16 +20,6 @@ struct Figures {
   std::chrono::nanoseconds longest_gap{};  ///< between two heartbeats of one worker, everywhere
 };
 
-/// A guest that can leave and arrive, and be booted here.
-class Guest : public ferry::SourceGuest, public ferry::DestinationGuest {
- public:
-  virtual ferry::Result<void> boot() = 0;
-  /// Only while it is paused. Walks all memory once, from outside, for what the guest itself would
-  /// find in its next pass.
-  virtual ferry::Result<Figures> figures() = 0;
-  virtual void throttle(unsigned percent) = 0;
-};
-
 /// All workers of a guest at once.
 class Workers {
  public:
@@ -46,10 +36,20 @@ class Workers {
   void save(ferry::StateWriter& out) const;
   ferry::Result<void> load(ferry::StateReader& in);
   static constexpr std::string_view k_section = "heartbeats";
-  void add_to(Figures& figures) const;
+  void add_to(Figures& figures) const;  ///< likewise
 
  private:
   std::vector<std::unique_ptr<Worker>> workers_;
+};
+
+/// A guest that can leave and arrive, and be booted here.
+class Guest : public ferry::SourceGuest, public ferry::DestinationGuest {
+ public:
+  virtual ferry::Result<void> boot() = 0;
+  /// Only while it is paused. Walks all memory once, from outside, for what the guest itself would
+  /// find in its next pass.
+  virtual ferry::Result<Figures> figures() = 0;
+  virtual Workers& workers() = 0;
 };
 
 }  // namespace example

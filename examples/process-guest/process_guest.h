@@ -19,7 +19,7 @@ class ProcessGuest final : public Guest {
 
   ferry::Result<void> boot() override;
   ferry::Result<Figures> figures() override;
-  void throttle(unsigned percent) override { workers_.throttle(percent); }
+  Workers& workers() override { return workers_; }
 
   // The guest that leaves.
   const ferry::GuestMemory& memory() override { return memory_; }
