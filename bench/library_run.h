@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "bench/bare_limit.h"
 #include "bench/measure.h"
 #include "ferry/event_loop.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 
 namespace ferry::bench {
 
@@ -26,6 +28,8 @@ struct Transfer {
   Kind kind = Kind::random;
   PollerKind poller = PollerKind::automatic;
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
+  /// Ferry encrypts what goes over tcp; without a key and a folder, by a key for one session.
+  std::optional<TlsOptions> tls{};
 };
 
 /// Memory into memory, all pages of both sides there beforehand.
