@@ -13,6 +13,7 @@ receiver=
 trap '[ -z "$receiver" ] || kill "$receiver" 2> /dev/null || true; rm -rf "$scratch"' EXIT
 
 # block LANGUAGE: all blocks of it, one after the other.
+# shellcheck disable=SC2016  # these are fences, not commands
 block() {
   sed -n '/^```'"$1"'$/,/^```$/ { /^```/d; p }' "$guide"
 }
