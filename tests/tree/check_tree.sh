@@ -30,6 +30,7 @@ declare -A may_include=(
   [base]="base"
   [loop]="base loop"
   [memory]="base memory"
+  [dirty]="base memory dirty"
   [wire]="base wire"
   [codec]="base codec"
   [multifd]="base loop memory wire codec multifd"

@@ -4,6 +4,7 @@
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
 #include "ferry/device_state.h"
+#include "ferry/dirty_trackers.h"
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
 #include "ferry/io_thread.h"
