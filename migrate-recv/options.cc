@@ -38,8 +38,14 @@ Result<void> take_words(ReceiveCommand& command, const std::vector<std::string>&
     return fail(Errc::usage, in_quotes(words[1]) + " is one word too many",
                 "migrate-recv -o PATH [URI]");
   }
-  std::string at = words.empty() ? FERRY_TRY(activation.uri()) : words[0];
-  command.at = FERRY_TRY(Uri::parse(at.empty() ? "tls://" : at));
+  std::string at;
+  if (words.empty()) {
+    at = FERRY_TRY(activation.uri());
+    if (at.empty()) at = "tls://";
+  } else {
+    at = words[0];
+  }
+  command.at = FERRY_TRY(Uri::parse(at));
   return {};
 }
 

@@ -28,9 +28,9 @@ class LaneClock {
 };
 
 /// What the thread that made it has used since.
-class Stretch {
+class TimeSpan {
  public:
-  Stretch() noexcept;
+  TimeSpan() noexcept;
 
   std::chrono::nanoseconds wall() const noexcept;
   /// The calls of a channel in this stretch: what they worked, what they were blocked, and of that

@@ -43,7 +43,7 @@ Result<void> ReceiveLane::take(std::span<const std::byte> bytes, Link& link) {
 
 Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& link) {
   FERRY_TRY(admit(packet.header));
-  const Stretch reading;
+  const TimeSpan reading;
   const auto decrypted_before = decrypting(link.crypto_clock());
   FERRY_TRY(read_payload(packet.header, link));
   LaneTimes spent = reading.in_channel(decrypting(link.crypto_clock()) - decrypted_before);

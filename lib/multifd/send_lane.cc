@@ -246,7 +246,7 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
     options_.bandwidth->acquire(header.bytes.size() + packet_.header().payload_bytes, unbounded_);
     spent.bandwidth = Clock::now() - begin;
   }
-  const Stretch stretch;
+  const TimeSpan stretch;
   const auto encrypted_before = encrypting(link_.crypto_clock());
   auto written = write(header);
   spent += stretch.in_channel(encrypting(link_.crypto_clock()) - encrypted_before);

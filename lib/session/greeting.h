@@ -18,6 +18,9 @@ namespace ferry {
 /// How long a peer may take for its Hello, or for the answer to ours.
 inline constexpr std::chrono::seconds k_greeting_time{10};
 
+/// How long a peer that is sent away may take to read why.
+inline constexpr std::chrono::seconds k_farewell_time{5};
+
 Task<wire::Hello> read_hello(EventLoop& loop, Channel& channel);
 Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack);
 /// Says no, and reads on until the peer has ended too, so that it reads why and not a reset. The

@@ -45,12 +45,12 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
   Result<wire::Hello> hello =
       co_await loop_.within(deadline, read_hello(loop_, *channel), "wait for a Hello").caught();
   if (!hello) {
-    co_await loop_.within(deadline, refuse(*channel, refusal(hello.error())), "refuse a peer");
+    co_await refuse(*channel, refusal(hello.error()));
     co_return;
   }
   const wire::HelloAck ack = admission_.admit(*hello, channel->facets().binding);
   if (ack.verdict != wire::HelloAck::Verdict::accepted) {
-    co_await loop_.within(deadline, refuse(*channel, ack), "refuse a peer");
+    co_await refuse(*channel, ack);
     co_return;
   }
   Result<void> told =
@@ -65,7 +65,9 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
 
 Task<void> Rendezvous::refuse(Channel& channel, wire::HelloAck ack) {
   refused_.fetch_add(1, std::memory_order_relaxed);
-  co_await turn_away(loop_, channel, std::move(ack));
+  // A time of its own: the greeting's may be over.
+  co_await loop_.within(Clock::now() + k_farewell_time,
+                        turn_away(loop_, channel, std::move(ack)), "refuse a peer");
 }
 
 }  // namespace ferry

@@ -17,10 +17,10 @@ class SnapshotDamage : public testing::Test {
     auto runtime = Runtime::create();
     EXPECT_TRUE(runtime);
     runtime_ = std::move(*runtime);
-    save(*runtime_, source_.memory(), places_);
-    append_sections(places_.file(), {{"cpu", std::vector<std::byte>(5000, std::byte{7})},
-                                     {"empty", {}},
-                                     {"serial", std::vector<std::byte>(4096, std::byte{8})}});
+    save(*runtime_, source_.memory(), places_,
+         {{"cpu", std::vector<std::byte>(5000, std::byte{7})},
+          {"empty", {}},
+          {"serial", std::vector<std::byte>(4096, std::byte{8})}});
   }
 
   /// How it is found: an error of opening, or what a check lists first. Empty: it is not.

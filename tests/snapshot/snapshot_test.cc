@@ -147,9 +147,8 @@ TEST_F(SnapshotOfAGuest, AFileThatExistsIsKeptUnlessItIsToBeReplaced) {
 TEST_F(SnapshotOfAGuest, DeviceStateIsReadAndVerified) {
   MemorySource source(small_layout());
   MemoryPlaces places;
-  save(*runtime_, source.memory(), places);
   const std::vector<std::byte> state(300'000, std::byte{9});
-  append_sections(places.file(), {{"cpu", state}, {"empty", {}}});
+  save(*runtime_, source.memory(), places, {{"cpu", state}, {"empty", {}}});
   MemoryPlace place(std::shared_ptr<MemoryFile>(&places.file(), [](MemoryFile*) {}));
   const auto reader = SnapshotReader::borrow(place, "/a");
   ASSERT_TRUE(reader) << reader.error().text();

@@ -59,7 +59,7 @@ expect_breach channels/a.cc 'int fd = epoll_create1(0);' \
 expect_breach lib/loop/poller_epoll.h 'int flags = EPOLLIN;' \
   'lib/loop/poller_epoll.h:1: epoll_ stays in the epoll poller'
 expect_breach lib/loop/event_loop.cc 'io_uring_submit(&ring);' \
-  'lib/loop/event_loop.cc:1: io_uring_ stays in the io_uring poller'
+  'lib/loop/event_loop.cc:1: io_uring_ stays in the io_uring poller and the io_uring engine'
 expect_breach lib/multifd/a.h 'XXH64_hash_t hash;' \
   'lib/multifd/a.h:1: XXH stays where checksums are made'
 expect_breach migrate-send/main.cc '#include <spdlog/spdlog.h>' \

@@ -20,7 +20,7 @@
 namespace [[gnu::visibility("default")]] ferry {
 
 class Runtime;
-class SnapshotReader;
+class [[gnu::visibility("hidden")]] SnapshotReader;
 
 /// State that a snapshot has beside memory.
 struct SnapshotSection {
