@@ -88,8 +88,9 @@ Result<void> measured(const Side& side, const std::function<Result<void>()>& wor
   return {};
 }
 
-std::string address_for(BareLine line) {
-  if (line == BareLine::tcp) return "tcp://127.0.0.1:0";
+std::string address_for(const Transfer& transfer) {
+  if (!transfer.scheme.empty()) return transfer.scheme + "://127.0.0.1:0";
+  if (transfer.line == BareLine::tcp) return "tcp://127.0.0.1:0";
   return fmt::format("unix://@ferry-bench-{}", ::getpid());
 }
 
@@ -120,9 +121,8 @@ Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
   StillDestination guest(memory);
   ReceiveOptions options;
   options.observer.listening = [&side](const Uri& local) { write_line(side.out, local.text()); };
-  return measured(side, [&] {
-    return as_result(receive(*runtime, guest, address_for(transfer.line), options));
-  });
+  return measured(
+      side, [&] { return as_result(receive(*runtime, guest, address_for(transfer), options)); });
 }
 
 Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "bench/bare_limit.h"
 #include "bench/measure.h"
@@ -25,6 +26,7 @@ struct Transfer {
   BareLine line = BareLine::tcp;
   Kind kind = Kind::random;
   PollerKind poller = PollerKind::automatic;
+  std::string scheme{};       ///< Ferry's, over TCP, where it is not that of `line`: "ws"
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
 };
 

@@ -51,7 +51,7 @@ class SocketChannel final : public Channel, private FdPassing, private ZeroCopyI
   Facets facets() noexcept override {
     return {.placed_io = nullptr,
             .pollable = this,
-            .zero_copy = this,
+            .zero_copy = passes_fds_ ? nullptr : this,  // AF_UNIX always copies
             .fd_passing = passes_fds_ ? this : nullptr};
   }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "ferry/channel.h"
@@ -13,10 +14,10 @@ namespace [[gnu::visibility("default")]] ferry {
 class EventLoop;
 
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
-/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A failure
-/// of Errc::auth is one peer's, that could not prove who it is, and accept() may be called again;
-/// any other is the listener's own.
-/// Used on the loop's thread only. Destroying a listener stops listening.
+/// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A
+/// failure of Errc::auth is one peer's, that could not prove who it is, and accept() may be called
+/// again; any other is the listener's own. Used on the loop's thread only. Destroying a listener
+/// stops listening.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -25,11 +26,25 @@ class Listener {
   virtual Uri local() const = 0;
 };
 
+/// What the channels of a transport can do where the machine and the peer can, for the table in the
+/// README. What one channel can here and now, its ChannelInfo and its Facets say.
+struct TransportAbilities {
+  bool encrypted = false;      ///< are bytes on the line unreadable to others?
+  bool zero_copy = false;      ///< Facets::zero_copy
+  bool placed_writes = false;  ///< do pages go straight where they belong, with no packet?
+  bool fd_passing = false;     ///< Facets::fd_passing
+  bool parallel = true;        ///< several channels to one peer? else all goes over one pipe
+};
+
 /// One way to reach a peer. Stateless between calls; used on the loop's thread only.
 class Transport {
  public:
   virtual ~Transport() = default;
   virtual std::string_view scheme() const noexcept = 0;
+  /// Nothing where it only says that this build has none.
+  virtual std::optional<TransportAbilities> abilities() const noexcept {
+    return TransportAbilities{};
+  }
   virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
 };
