@@ -36,9 +36,11 @@ WebsocketChannel::~WebsocketChannel() {
   if (!we_finished_ || inner_finished_ || write_failure_ || cancelled_.given()) return;
   // The last words are on their way, and a reset could overtake them. Nothing may block here: a
   // line that takes no byte now is left to the reset.
-  if (pollable_ == nullptr) return finish_inner();
-  pollfd line{.fd = pollable_->fd(), .events = POLLOUT, .revents = 0};
-  if (::poll(&line, 1, 0) == 1 && (line.revents & POLLOUT) != 0) finish_inner();
+  if (pollable_ != nullptr) {
+    pollfd line{.fd = pollable_->fd(), .events = POLLOUT, .revents = 0};
+    if (::poll(&line, 1, 0) != 1 || (line.revents & POLLOUT) == 0) return;
+  }
+  finish_inner();
 }
 
 Facets WebsocketChannel::facets() noexcept {
@@ -206,7 +208,8 @@ Result<Interest> WebsocketChannel::try_send_outgoing() {
 /// By the reading thread. A failure is the writer's to hear of, from its own call.
 void WebsocketChannel::send_answers() {
   while (answers_are_ours() || answers_wait()) {
-    std::unique_lock line(sending_);  // of a writer that has just begun, or never long
+    std::unique_lock line(sending_, std::try_to_lock);
+    if (!line) return;  // a writer has begun meanwhile, and sends them
     const auto wait = try_send(line);
     if (!wait || *wait != Interest::none) return;
   }
