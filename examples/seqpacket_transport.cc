@@ -15,8 +15,8 @@ namespace {
 using namespace ferry;
 constexpr std::size_t k_packet_bytes = 64 * 1024;
 
-/// A pipe of bytes in packets. The end of such a socket looks alike whether its peer finished or
-/// died, so the first byte of each packet says what it is: data, or "finished".
+/// Such a socket ends alike when its peer has finished and when it has died. So the first byte of
+/// each packet says what it is: data, or "finished".
 class SeqpacketChannel final : public Channel {
  public:
   SeqpacketChannel(UniqueFd fd, const std::string& peer)
@@ -54,8 +54,7 @@ class SeqpacketChannel final : public Channel {
   }
   Result<void> flush() override { return check(writing_); }  // nothing is ever on loan
   Result<void> finish() override { return send('f', {}); }
-
-  /// From any thread: the first reason stays, and is there before the blocked calls are woken.
+  /// The first reason stays, and is there before the blocked calls are woken.
   void cancel(Errc why) noexcept override {
     int none = -1;
     reason_.compare_exchange_strong(none, static_cast<int>(why));
@@ -71,8 +70,9 @@ class SeqpacketChannel final : public Channel {
 
   Result<void> check(const Direction& direction) const {
     if (direction.failure) return std::unexpected(*direction.failure);
-    if (reason_ >= 0) return fail(Errc{reason_.load()}, direction.act);
-    return {};
+    if (reason_ < 0) return {};
+    const Errc why{reason_.load()};
+    return fail(why, direction.act + ": " + std::string(to_string(why)));
   }
   std::unexpected<Error> failed(Direction& direction, int sys) const {
     if (Result<void> was = check(direction); !was) return std::unexpected(was.error());

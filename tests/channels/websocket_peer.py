@@ -1,8 +1,7 @@
-""
-    "A WebSocket peer that is not Ferry: python3-websockets. Prints its port, or what it found.
+"""A WebSocket peer that is not Ferry: python3-websockets. Prints its port, or what it found.
 
-    websocket_peer.py serve echoes what one client says,
-    by messages of odd sizes, until that has finished(an empty message); pings meanwhile
+  websocket_peer.py serve         echoes what one client says, by messages of odd sizes, until that
+                                  has finished (an empty message); pings meanwhile
   websocket_peer.py connect PORT  sends fragments, pings and a large message to a server, and expects
                                   all of it back
 """
@@ -31,7 +30,7 @@ async def echo(socket, done):
     if held:
         await socket.send([held[:1], held[1:]])
     await socket.send(FINISHED)
-#Ferry closes when both have finished.
+    # Ferry closes when both have finished.
     await socket.wait_closed()
     print("closed with", socket.close_code, flush=True)
     done.set_result(None)
@@ -58,7 +57,8 @@ async def connect(port):
         reading = asyncio.create_task(collect(socket, got))
         sent = [os.urandom(n) for n in (1, 125, 126, 65535, 65536, 3 << 20)]
         for data in sent:
-            await socket.send([data[:1], data[1:2], data[2:]])  # fragments
+            # Fragments, of which none that would be alone may be empty.
+            await socket.send([part for part in (data[:1], data[1:2], data[2:]) if part])
             await asyncio.wait_for(await socket.ping(), 20)
             await socket.send(data)
         await socket.send(FINISHED)
