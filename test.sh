@@ -3,7 +3,8 @@
 # four builds unless some are named. Stops at the first that fails; ends with ctest's closing line.
 #
 #   release  everything
-#   asan     everything but the checks of the tree, under the address and undefined-behaviour sanitizers
+#   asan     everything but the checks of the tree and the lab, under the address and
+#            undefined-behaviour sanitizers
 #   tsan     what has threads (loop, multifd, session, conformance), under the thread sanitizer
 #   fuzz     ten seconds of libFuzzer for each fuzz target; skipped where there is no clang 19
 set -euo pipefail
@@ -40,6 +41,7 @@ skipped_tests() {
     /^[0-9]+\/[0-9]+ Testing: / { name = $3; reason = ""; reading = 0 }
     /: Skipped$/                { reading = 1; next }
     /^\[  SKIPPED \]/           { if (name) print "skipped: " name ": " reason; name = ""; reading = 0 }
+    /^the lab cannot run here/  { if (name) print "skipped: " name ": " $0; name = "" }
     reading && NF               { reason = reason (reason ? " " : "") $0 }
   ' "$1/Testing/Temporary/LastTest.log"
 }
@@ -84,4 +86,5 @@ test_build() {
 }
 
 .ci/install build test
+.ci/install lab || echo "without these packages the tests of the lab are skipped"
 for build in "${builds[@]}"; do test_build "$build"; done

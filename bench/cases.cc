@@ -11,6 +11,7 @@
 #include "bench/data.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
+#include "bench/tls_cases.h"
 #include "ferry/unique_fd.h"
 
 namespace ferry::bench {
@@ -18,17 +19,6 @@ namespace {
 
 constexpr std::uint64_t k_sparse_bytes = 64 * k_gib;
 constexpr std::uint64_t k_sparse_data_bytes = 16 * k_mib;
-
-std::string scratch_path(const Plan& plan, std::string_view what) {
-  return fmt::format("{}/ferry-bench-{}-{}", plan.folder, ::getpid(), what);
-}
-
-/// Makes an image without growing ourselves: see finish() of command_run.cc.
-Result<void> in_a_child(const std::function<Result<void>()>& make) {
-  Process child = FERRY_TRY(Process::fork([&make](int) { return make(); }));
-  FERRY_TRY(child.wait());
-  return {};
-}
 
 Bar ratio_bar(const Runs& runs, double limit) {
   return {"ratio", median(ratios(runs)), Bar::Side::at_least, limit};
@@ -176,11 +166,18 @@ Result<void> start_up_of_both(const Plan& plan, const Report& report) {
 
 }  // namespace
 
+std::string scratch_path(const Plan& plan, std::string_view what) {
+  return fmt::format("{}/ferry-bench-{}-{}", plan.folder, ::getpid(), what);
+}
+
 const std::vector<Case>& all_cases() {
   static const std::vector<Case> cases{
       {"image-random", "a random image through the commands, tcp, whole-command time",
        image_random},
       {"memory", "random memory to memory in the library, both sides populated", memory},
+      {"memory-tls", "the same over tls, beside what two cores can do with the cipher", memory_tls},
+      {"image-tls", "image-random over tls, likewise", image_tls},
+      {"memory-qemu", "memory over tls with certificates, beside QEMU's multifd", memory_qemu},
       {"transports", "tcp and unix beside the bare limit, ws and wss beside tcp, memory to memory",
        transports},
       {"zeros", "resident zeros in the library, page faults included", zeros},

@@ -23,7 +23,10 @@ struct Plan {
   std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
   PollerKind poller = PollerKind::automatic;  ///< what Ferry waits with
   Commands commands;
+  std::string qemu{"qemu-system-x86_64"};  ///< what the case memory-qemu runs
 };
+/// A file of this process's own in the plan's folder.
+std::string scratch_path(const Plan& plan, std::string_view what);
 
 /// A limit on one figure, and what was measured of it.
 struct Bar {

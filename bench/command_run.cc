@@ -37,7 +37,7 @@ Result<Sides> start_ferry(const Commands& commands, const ImageTransfer& transfe
   const Clock::time_point begin = Clock::now();
   Process receive =
       FERRY_TRY(Process::start({commands.receive, "--quiet", "--poller", commands.poller, "-o",
-                                transfer.output, "tcp://127.0.0.1:0"}));
+                                transfer.output, transfer.scheme + "://127.0.0.1:0"}));
   const std::string uri = FERRY_TRY(where_it_listens(receive));
   Process send =
       FERRY_TRY(Process::start({commands.send, "--quiet", "--poller", commands.poller, "--channels",
@@ -62,11 +62,7 @@ Result<Run> finish(Sides sides, const ImageTransfer& transfer) {
   run.send = FERRY_TRY(sides.send.wait());
   run.receive = FERRY_TRY(sides.receive.wait());
   run.seconds = seconds_between(sides.begin, Clock::now());
-  // In a process of its own, so that ours stays small: what it has mapped would count in the peaks
-  // of the commands that it starts.
-  Process check = FERRY_TRY(
-      Process::fork([&](int) { return expect_same_image(transfer.output, transfer.image); }));
-  FERRY_TRY(check.wait());
+  FERRY_TRY(in_a_child([&] { return expect_same_image(transfer.output, transfer.image); }));
   return run;
 }
 

@@ -26,6 +26,7 @@ struct ImageTransfer {
   std::string output;
   std::uint64_t bytes = 0;  ///< the image's length
   unsigned channels = 1;
+  std::string scheme{"tcp"};  ///< Ferry's: tcp, or tls with a key for this one session
 };
 Result<Run> ferry_image(const Commands& commands, const ImageTransfer& transfer);
 Result<Run> bare_image(const Commands& commands, const ImageTransfer& transfer);

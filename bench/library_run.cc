@@ -65,8 +65,9 @@ class StillDestination final : public DestinationGuest {
   std::span<std::byte> memory_;
 };
 
-Result<void> as_result(Outcome outcome) {
-  if (outcome.ok()) return {};
+/// What encrypted it, empty where nothing did.
+Result<std::string> as_result(Outcome outcome) {
+  if (outcome.ok()) return std::move(outcome.report.cipher);
   return std::unexpected(*std::move(outcome.why_not));
 }
 
@@ -76,19 +77,34 @@ struct Side {
   const SystemCalls& calls;
 };
 
-/// Does `work` and reports what it took.
-Result<void> measured(const Side& side, const std::function<Result<void>()>& work) {
+/// Does `work`, which says what encrypted it, and reports what it took.
+Result<void> measured(const Side& side, const std::function<Result<std::string>()>& work) {
   const Usage before = usage_so_far(&side.calls);
   SideReport report;
   report.begin = Clock::now();
-  FERRY_TRY(work());
+  report.cipher = FERRY_TRY(work());
   report.end = Clock::now();
   report.usage = usage_so_far(&side.calls) - before;
   write_report(side.out, report);
   return {};
 }
 
+/// The same for work without Ferry.
+Result<void> measured_bare(const Side& side, const std::function<Result<void>()>& work) {
+  return measured(side, [&]() -> Result<std::string> {
+    FERRY_TRY(work());
+    return std::string();
+  });
+}
+
+Result<std::unique_ptr<Runtime>> runtime_for(const Transfer& transfer) {
+  RuntimeOptions options{.poller = transfer.poller};
+  if (transfer.tls) options.tls = *transfer.tls;
+  return make_runtime(options);
+}
+
 std::string address_for(const Transfer& transfer) {
+  if (transfer.tls) return "tls://127.0.0.1:0";
   if (!transfer.scheme.empty()) return transfer.scheme + "://127.0.0.1:0";
   if (transfer.line == BareLine::tcp) return "tcp://127.0.0.1:0";
   return fmt::format("unix://@ferry-bench-{}", ::getpid());
@@ -117,7 +133,7 @@ Result<void> expect(std::span<const std::byte> memory, Kind kind) {
 /// report.
 Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
                            const Transfer& transfer) {
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime({.poller = transfer.poller}));
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
   StillDestination guest(memory);
   ReceiveOptions options;
   options.observer.listening = [&side](const Uri& local) { write_line(side.out, local.text()); };
@@ -125,8 +141,8 @@ Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
       side, [&] { return as_result(receive(*runtime, guest, address_for(transfer), options)); });
 }
 
-Result<void> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
-                        unsigned channels) {
+Result<std::string> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
+                               unsigned channels) {
   StillSource guest(std::move(memory));
   SendOptions options;
   options.channels = channels;
@@ -152,7 +168,8 @@ Result<Run> run_sides(
   FERRY_TRY(receiving.wait());
   return Run{.seconds = seconds_between(sent.begin, std::max(sent.end, received.end)),
              .send = sent.usage,
-             .receive = received.usage};
+             .receive = received.usage,
+             .cipher = sent.cipher};
 }
 
 }  // namespace
@@ -167,8 +184,7 @@ Result<Run> ferry_memory(const Transfer& transfer) {
       [&](const Side& side, const std::string& where) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         fill(memory.bytes(), transfer.kind);
-        const std::unique_ptr<Runtime> runtime =
-            FERRY_TRY(make_runtime({.poller = transfer.poller}));
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
         GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1));
         const SilentPeers silent = FERRY_TRY(SilentPeers::connect(where, transfer.silent_peers));
         return measured(side,
@@ -182,14 +198,15 @@ Result<Run> bare_memory(const Transfer& transfer) {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         BareListener listener = FERRY_TRY(BareListener::create(transfer.line));
         write_line(side.out, std::string(listener.address()));
-        FERRY_TRY(
-            measured(side, [&] { return listener.receive(memory.bytes(), transfer.channels); }));
+        FERRY_TRY(measured_bare(
+            side, [&] { return listener.receive(memory.bytes(), transfer.channels); }));
         return expect(memory.bytes(), transfer.kind);
       },
       [&](const Side& side, const std::string& where) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         fill(memory.bytes(), transfer.kind);
-        return measured(side, [&] { return bare_send(memory.bytes(), where, transfer.channels); });
+        return measured_bare(side,
+                             [&] { return bare_send(memory.bytes(), where, transfer.channels); });
       });
 }
 
@@ -200,9 +217,8 @@ Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
         return ferry_receive(side, memory.bytes(), transfer);
       },
       [&](const Side& side, const std::string& where) -> Result<void> {
-        const std::unique_ptr<Runtime> runtime =
-            FERRY_TRY(make_runtime({.poller = transfer.poller}));
-        return measured(side, [&]() -> Result<void> {
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
+        return measured(side, [&]() -> Result<std::string> {
           const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
           GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::shmem, zeros));
           return ferry_send(*runtime, std::move(guest), where, transfer.channels);
@@ -213,7 +229,7 @@ Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
 Result<Run> plain_read_zeros(const Transfer& transfer, int zeros) {
   Process reader = FERRY_TRY(Process::fork([&](int out) {
     const SystemCalls calls;
-    return measured({out, calls}, [&]() -> Result<void> {
+    return measured_bare({out, calls}, [&]() -> Result<void> {
       const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
       if (plain_read(memory.bytes(), transfer.channels) == 0) return {};
       return fail(Errc::integrity, "read zeros: not all of them are");
@@ -221,8 +237,10 @@ Result<Run> plain_read_zeros(const Transfer& transfer, int zeros) {
   }));
   const SideReport report = FERRY_TRY(read_report(reader));
   FERRY_TRY(reader.wait());
-  return Run{
-      .seconds = seconds_between(report.begin, report.end), .send = report.usage, .receive = {}};
+  return Run{.seconds = seconds_between(report.begin, report.end),
+             .send = report.usage,
+             .receive = {},
+             .cipher = {}};
 }
 
 }  // namespace ferry::bench

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "bench/bare_limit.h"
 #include "bench/measure.h"
 #include "ferry/event_loop.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 
 namespace ferry::bench {
 
@@ -28,6 +30,8 @@ struct Transfer {
   PollerKind poller = PollerKind::automatic;
   std::string scheme{};       ///< Ferry's, over TCP, where it is not that of `line`: "ws"
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
+  /// Ferry encrypts what goes over tcp; without a key and a folder, by a key for one session.
+  std::optional<TlsOptions> tls{};
 };
 
 /// Memory into memory, all pages of both sides there beforehand.

@@ -36,6 +36,8 @@ options::options_description describe(Choice& choice, std::uint64_t& mebibytes) 
       ("channels", options::value(&choice.plan.channels)->multitoken(), "1 and 2 unless given")  //
       ("poller", options::value(&choice.poller)->default_value("auto"),
        "io_uring, epoll or poll: what Ferry waits with")  //
+      ("qemu", options::value(&choice.plan.qemu)->default_value("qemu-system-x86_64"),
+       "the QEMU to measure beside")  //
       ("dir", options::value(&choice.plan.folder)->default_value("/dev/shm"),
        "folder for images and outputs");
   return all;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "bench/system_calls.h"
@@ -34,6 +35,7 @@ struct Run {
   double seconds = 0;
   Usage send;
   Usage receive;
+  std::string cipher{};  ///< what encrypted it, where that is known
 };
 
 /// Runs of two programs that were measured in turns: pair i is ferry[i] and limit[i].

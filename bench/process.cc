@@ -17,6 +17,8 @@
 namespace ferry::bench {
 namespace {
 
+constexpr const char* k_no_cipher = "-";  // of a report's line: a word must stand there
+
 struct Pipe {
   UniqueFd read;
   UniqueFd write;
@@ -100,6 +102,12 @@ Result<Usage> Process::wait() {
   return usage_of(used);
 }
 
+Result<void> in_a_child(const std::function<Result<void>()>& make) {
+  Process child = FERRY_TRY(Process::fork([&make](int) { return make(); }));
+  FERRY_TRY(child.wait());
+  return {};
+}
+
 void write_line(int out, const std::string& line) {
   const std::string text = line + "\n";
   // A line fits into a pipe at once, and a reader that is gone is noticed by wait().
@@ -108,10 +116,11 @@ void write_line(int out, const std::string& line) {
 
 void write_report(int out, const SideReport& report) {
   const auto calls = report.usage.system_calls;
-  write_line(out, fmt::format("{} {} {} {} {} {}", report.begin.time_since_epoch().count(),
+  write_line(out, fmt::format("{} {} {} {} {} {} {}", report.begin.time_since_epoch().count(),
                               report.end.time_since_epoch().count(), report.usage.cpu_seconds,
                               report.usage.page_faults, report.usage.peak_rss_bytes,
-                              calls ? static_cast<std::int64_t>(*calls) : -1));
+                              calls ? static_cast<std::int64_t>(*calls) : -1,
+                              report.cipher.empty() ? k_no_cipher : report.cipher));
 }
 
 Result<SideReport> read_report(Process& side) {
@@ -121,8 +130,9 @@ Result<SideReport> read_report(Process& side) {
   std::int64_t calls = -1;
   SideReport report;
   line >> begin >> end >> report.usage.cpu_seconds >> report.usage.page_faults >>
-      report.usage.peak_rss_bytes >> calls;
+      report.usage.peak_rss_bytes >> calls >> report.cipher;
   if (!line) return fail(Errc::protocol, "read one side's report");
+  if (report.cipher == k_no_cipher) report.cipher.clear();
   if (calls >= 0) report.usage.system_calls = static_cast<std::uint64_t>(calls);
   report.begin = Clock::time_point(Clock::duration(begin));
   report.end = Clock::time_point(Clock::duration(end));

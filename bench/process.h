@@ -44,12 +44,17 @@ class Process {
   std::string unread_;
 };
 
+/// Makes something large, an image, without growing ourselves: what this process has mapped would
+/// count in the peaks of the commands that it starts.
+Result<void> in_a_child(const std::function<Result<void>()>& make);
+
 /// What one side of a run in the library says when it is done: when the part that is measured began
 /// and ended, and what it used in between.
 struct SideReport {
   Clock::time_point begin;
   Clock::time_point end;
   Usage usage;
+  std::string cipher{};  ///< what encrypted it; empty: nothing, or it is not known
 };
 void write_line(int out, const std::string& line);
 void write_report(int out, const SideReport& report);

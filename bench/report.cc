@@ -64,7 +64,7 @@ ordered_json side(const Finding& finding, const std::vector<Run>& runs, Usage Ru
 }
 
 bool has_receiver(const std::vector<Run>& runs) {
-  return std::ranges::any_of(runs, [](const Run& run) { return run.receive.peak_rss_bytes > 0; });
+  return std::ranges::any_of(runs, [](const Run& run) { return run.receive.cpu_seconds > 0; });
 }
 
 ordered_json program(const Finding& finding, const std::vector<Run>& runs) {
@@ -101,8 +101,9 @@ std::string table_line(const Finding& finding) {
   };
   return fmt::format(
       "{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  cpu s/GiB {:.2f} + {:.2f}\n",
-      finding.transport + " " + finding.memory, finding.bytes / k_mib, finding.channels,
-      rate_text(finding, finding.runs.ferry), rate_text(finding, finding.runs.limit), "ratio",
+      finding.transport.empty() ? finding.name : finding.transport + " " + finding.memory,
+      finding.bytes / k_mib, finding.channels, rate_text(finding, finding.runs.ferry),
+      rate_text(finding, finding.runs.limit), "ratio",
       fmt::format("{:.3f}", median(ratios(finding.runs))), cpu(&Run::send), cpu(&Run::receive));
 }
 

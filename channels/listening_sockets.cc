@@ -1,5 +1,6 @@
 #include "channels/listening_sockets.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <cassert>
@@ -40,6 +41,8 @@ ListeningSockets::ListeningSockets(std::vector<UniqueFd> sockets) : sockets_(std
   assert(!sockets_.empty());
 }
 
+ListeningSockets::ListeningSockets(UniqueFd only) { sockets_.push_back(std::move(only)); }
+
 Task<UniqueFd> ListeningSockets::accept(EventLoop& loop, std::string act) {
   for (;;) {
     Accepted accepted = accept_now();
@@ -61,6 +64,9 @@ ListeningSockets::Accepted ListeningSockets::accept_now() {
   for (std::size_t asked = 0; asked < sockets_.size(); ++asked) {
     const int socket = sockets_[turn_].get();
     turn_ = (turn_ + 1) % sockets_.size();
+    // One that somebody else opened may be blocking.
+    pollfd waiting{.fd = socket, .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, 0) == 0) continue;
     UniqueFd fd(::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC));
     if (fd) return {.fd = std::move(fd)};
     if (errno != EAGAIN && errno != EWOULDBLOCK) return {.fd = {}, .sys = errno};

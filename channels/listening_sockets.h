@@ -16,8 +16,9 @@ namespace ferry {
 /// are taken from them in turns, so that a busy address does not starve another.
 class ListeningSockets {
  public:
-  /// They listen, and are non-blocking. There is at least one.
+  /// They listen, and are non-blocking, or nobody else accepts from them. There is at least one.
   explicit ListeningSockets(std::vector<UniqueFd> sockets);
+  explicit ListeningSockets(UniqueFd only);
 
   /// The next connection; this must outlive the Task. Goes on through peers that left before they
   /// were accepted, and waits where descriptors are short. The new socket is blocking and

@@ -1,8 +1,12 @@
 // The one place that names every transport of this build.
 #include <utility>
 
+#include "channels/exec.h"
+#include "channels/inherited_fd.h"
+#include "channels/stdio.h"
 #include "channels/tcp.h"
 #include "channels/unix.h"
+#include "channels/vsock.h"
 #include "ferry/ferry.h"
 #include "rdma/rdma_transport.h"
 #if FERRY_HAS_TLS
@@ -20,6 +24,10 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   if (options.mptcp) tcp.kind = TcpKind::multipath;
   runtime->add(make_tcp_transport(std::move(tcp)));
   runtime->add(make_unix_transport());
+  runtime->add(make_vsock_transport());
+  runtime->add(make_exec_transport());
+  runtime->add(make_stdio_transport());
+  runtime->add(make_fd_transport());
   runtime->add(make_rdma_transport());
 #if FERRY_HAS_TLS
   runtime->add(make_tls_transport(options.tls));

@@ -8,31 +8,13 @@
 
 #include "base/iovec_window.h"
 #include "channels/fd_message.h"
+#include "channels/line_failure.h"
 
 namespace ferry {
 namespace {
 
-/// Does this errno say that the line is gone, rather than that a call was wrong?
-bool is_cut(int sys) noexcept {
-  switch (sys) {
-    case ECONNRESET:
-    case EPIPE:
-    case ETIMEDOUT:
-    case ENOTCONN:
-    case ECONNABORTED:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case ENETDOWN:
-      return true;
-    default:
-      return false;
-  }
-}
-
-Error failure(int sys, const std::string& act) {
-  return {is_cut(sys) ? Errc::disconnected : Errc::system, sys, act, {}};
-}
+// A line that brings less than what is waited for in this time is not one that wakings limit.
+constexpr int k_bulk_patience_ms = 100;
 
 bool is_unix(int socket) noexcept {
   int family = 0;
@@ -64,9 +46,20 @@ SocketChannel::~SocketChannel() {
 Result<std::size_t> SocketChannel::read_some(std::span<const iovec> into) {
   for (;;) {
     msghdr message{};
-    const Step step = FERRY_TRY(receive(into, message, 0));
+    // A recvmsg that blocks heeds the mark; one that finds nothing takes it down.
+    const Step step = FERRY_TRY(receive(into, message, low_water_.raised() ? MSG_DONTWAIT : 0));
     if (step.wait_for == Interest::none) return step.bytes;
     wait_for(POLLIN);
+  }
+}
+
+Result<std::size_t> SocketChannel::read_bulk(std::span<const iovec> into, std::size_t enough) {
+  for (;;) {
+    low_water_.set(enough);
+    wait_for(POLLIN, k_bulk_patience_ms);
+    msghdr message{};
+    const Step step = FERRY_TRY(receive(into, message, MSG_DONTWAIT));
+    if (step.wait_for == Interest::none) return step.bytes;
   }
 }
 
@@ -169,7 +162,10 @@ Result<Pollable::Step> SocketChannel::receive(std::span<const iovec> into, msghd
   } while (bytes < 0 && errno == EINTR);
   if (bytes > 0) return Step{.bytes = static_cast<std::size_t>(bytes)};
   if (bytes == 0) return end_of_reading();
-  if (errno == EAGAIN || errno == EWOULDBLOCK) return Step{.wait_for = Interest::read};
+  if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    low_water_.set(1);  // whoever waits now waits for the first byte
+    return Step{.wait_for = Interest::read};
+  }
   return reading_failed(errno);
 }
 
@@ -254,13 +250,13 @@ Result<void> SocketChannel::check_writing() {
 
 std::unexpected<Error> SocketChannel::reading_failed(int sys) {
   auto reason = cancelled_.error(read_act_);
-  read_failure_ = reason ? std::move(*reason) : failure(sys, read_act_);
+  read_failure_ = reason ? std::move(*reason) : line_failure(sys, read_act_);
   return std::unexpected(*read_failure_);
 }
 
 std::unexpected<Error> SocketChannel::writing_failed(int sys) {
   auto reason = cancelled_.error(write_act_);
-  write_failure_ = reason ? std::move(*reason) : failure(sys, write_act_);
+  write_failure_ = reason ? std::move(*reason) : line_failure(sys, write_act_);
   return std::unexpected(*write_failure_);
 }
 
@@ -269,10 +265,11 @@ bool SocketChannel::hung_up() const noexcept {
   return ::poll(&line, 1, 0) == 1 && (line.revents & POLLHUP) != 0;
 }
 
-/// For a descriptor that somebody else made non-blocking. Woken by the shutdown in cancel().
-void SocketChannel::wait_for(short events) const noexcept {
+/// Woken by the shutdown in cancel(). Without a time it is for a descriptor that somebody else made
+/// non-blocking.
+void SocketChannel::wait_for(short events, int milliseconds) const noexcept {
   pollfd line{.fd = fd_.get(), .events = events, .revents = 0};
-  ::poll(&line, 1, -1);  // an interrupted wait only means one more try
+  ::poll(&line, 1, milliseconds);  // an interrupted wait only means one more try
 }
 
 Result<std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>> make_socket_pair() {

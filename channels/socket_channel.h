@@ -13,6 +13,7 @@
 
 #include "base/iovec_window.h"
 #include "channels/cancel_reason.h"
+#include "channels/low_water.h"
 #include "channels/zero_copy.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"
@@ -28,15 +29,18 @@ namespace ferry {
 /// - finish() is shutdown(SHUT_WR); the peer reads 0 after the last byte.
 /// - Destroyed without a finish(), a TCP socket is reset: the peer reads what had arrived, then
 ///   Errc::disconnected. AF_UNIX knows a reset only when bytes were left unread; else such a peer
-///   reads 0, as it also does from the sockets of a process that was killed. So 0 proves no more
-///   than that nothing follows, and protocols end with words of their own.
+///   reads 0, as it also does from the sockets of a process that was killed, and AF_VSOCK knows none.
+///   So 0 proves no more than that nothing follows, and protocols end with words of their own.
 /// - After cancel() the peer may see either, depending on what was on the way. A writer that is
-///   blocked there is told at once by TCP and AF_UNIX; by MPTCP, which answers no data with a
-///   reset, when the channel is destroyed.
+///   blocked there is told at once by AF_UNIX, and by TCP at the latest when the channel is
+///   destroyed: nothing answers with a reset where the window is wholly closed.
 ///
 /// A failure belongs to its direction: each repeats its own first one, and a cut line soon gives
 /// both theirs. cancel() fails all that has not failed before.
-class SocketChannel final : public Channel, private FdPassing, private ZeroCopyIo {
+class SocketChannel final : public Channel,
+                            private FdPassing,
+                            private ZeroCopyIo,
+                            private BulkRead {
  public:
   /// `socket` is connected, of type SOCK_STREAM.
   SocketChannel(UniqueFd socket, ChannelInfo info);
@@ -52,7 +56,8 @@ class SocketChannel final : public Channel, private FdPassing, private ZeroCopyI
     return {.placed_io = nullptr,
             .pollable = this,
             .zero_copy = passes_fds_ ? nullptr : this,  // AF_UNIX always copies
-            .fd_passing = passes_fds_ ? this : nullptr};
+            .fd_passing = passes_fds_ ? this : nullptr,
+            .bulk_read = passes_fds_ ? nullptr : this};
   }
 
  private:
@@ -62,6 +67,8 @@ class SocketChannel final : public Channel, private FdPassing, private ZeroCopyI
   bool worthwhile() noexcept override { return zero_copy_.worthwhile(); }
   void insist() noexcept override { zero_copy_.insist(); }
   std::uint64_t zero_copy_fallbacks() const noexcept override { return zero_copy_.fallbacks(); }
+
+  Result<std::size_t> read_bulk(std::span<const iovec> into, std::size_t enough) override;
 
   Result<Received> read_some_with_fds(std::span<const iovec> into) override;
   Result<void> write_with_fds(std::span<const iovec> from, std::span<const int> fds) override;
@@ -79,7 +86,7 @@ class SocketChannel final : public Channel, private FdPassing, private ZeroCopyI
   std::unexpected<Error> reading_failed(int sys);
   std::unexpected<Error> writing_failed(int sys);
   bool hung_up() const noexcept;
-  void wait_for(short events) const noexcept;
+  void wait_for(short events, int milliseconds = -1) const noexcept;
 
   const UniqueFd fd_;
   const ChannelInfo info_;
@@ -89,6 +96,7 @@ class SocketChannel final : public Channel, private FdPassing, private ZeroCopyI
   CancelReason cancelled_;
 
   ZeroCopyAccount zero_copy_{fd_.get()};  // the writing thread's
+  LowWater low_water_{fd_.get()};         // the reading thread's
   std::optional<Error> read_failure_;     // the reading thread's
   std::optional<Error> write_failure_;    // the writing thread's
   std::atomic<bool> finished_ = false;    // pairs with end_of_reading()

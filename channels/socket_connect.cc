@@ -16,8 +16,11 @@ using namespace std::chrono_literals;
 std::string remedy_for(int sys) {
   switch (sys) {
     case ECONNREFUSED:
+    case ECONNRESET:  // how a vsock is refused
     case ENOENT:
       return "is migrate-recv listening there?";
+    case ENODEV:
+      return "is a vsock driver loaded, and does that cid exist?";
     case ETIMEDOUT:
       return "does a firewall drop it?";
     default:

@@ -1,6 +1,7 @@
 #include "channels/tls.h"
 
 #include <fstream>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -66,21 +67,50 @@ Result<void> check_query(const Uri& uri) {
   return {};
 }
 
-Result<std::shared_ptr<const TlsContext>> context_for(TlsSide side, const std::string& key,
-                                                      const TlsOptions& options) {
-  if (!key.empty()) return TlsContext::with_key(side, FERRY_TRY(parse_tls_key(key)));
-  return TlsContext::with_certificates(side, options.folder, options.authorized);
+/// What one side proves itself with.
+struct Credentials {
+  std::shared_ptr<const TlsContext> context;
+  std::string fresh_key;  // a listener's that was given none; empty otherwise
+};
+
+/// Reads the files of options.folder, where there is one.
+Result<Credentials> load(TlsSide side, const Uri& uri, const TlsOptions& options) {
+  Credentials loaded;
+  std::string key = FERRY_TRY(key_for(uri, options));
+  if (key.empty() && options.folder.empty()) {
+    if (side == TlsSide::client) {
+      return fail(Errc::usage, "connect " + uri.shown() + ": neither a key nor certificates",
+                  "paste the URI that migrate-recv shows, or give --key-file or --tls-dir");
+    }
+    key = loaded.fresh_key = tls_key_text(FERRY_TRY(fresh_tls_key()));
+  }
+  if (key.empty()) {
+    loaded.context =
+        FERRY_TRY(TlsContext::with_certificates(side, options.folder, options.authorized));
+  } else {
+    loaded.context = FERRY_TRY(TlsContext::with_key(side, FERRY_TRY(parse_tls_key(key))));
+  }
+  return loaded;
+}
+
+/// The same, away from the loop where there are files to be read: a folder may be on a network.
+Task<Credentials> credentials(EventLoop& loop, TlsSide side, Uri uri, TlsOptions options) {
+  if (options.folder.empty()) {
+    Result<Credentials> loaded = load(side, uri, options);
+    co_return std::move(loaded);
+  }
+  auto loaded = std::make_shared<Result<Credentials>>();
+  std::function<void()> blocking = [loaded, side, uri, options] {
+    *loaded = load(side, uri, options);
+  };
+  co_await loop.on_helper_thread(std::move(blocking));
+  co_return std::move(*loaded);
 }
 
 Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsOptions options,
-                                           Uri to) {
+                                           std::shared_ptr<TlsSessions> sessions, Uri to) {
   co_await check_query(to);
-  const std::string key = co_await key_for(to, options);
-  if (key.empty() && options.folder.empty()) {
-    co_await fail(Errc::usage, "connect " + to.shown() + ": neither a key nor certificates",
-                  "paste the URI that migrate-recv shows, or give --key-file or --tls-dir");
-  }
-  std::shared_ptr<const TlsContext> context = co_await context_for(TlsSide::client, key, options);
+  Credentials proof = co_await credentials(loop, TlsSide::client, to, options);
   Uri plain = below(to);
   Result<std::unique_ptr<Channel>> inner = co_await tcp.connect(loop, std::move(plain)).caught();
   if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
@@ -88,8 +118,9 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsO
   peer.name = as_tls((*inner)->info().peer);
   peer.server_name = options.hostname.empty() ? to.host : options.hostname;
   peer.records_per_key = options.records_per_key;
+  peer.sessions = std::move(sessions);
   std::unique_ptr<Channel> channel =
-      co_await secure(loop, std::move(*inner), std::move(context), std::move(peer));
+      co_await secure(loop, std::move(*inner), std::move(proof.context), std::move(peer));
   co_return std::move(channel);
 }
 
@@ -107,13 +138,8 @@ ShakeHands encrypt_as_server(EventLoop& loop, std::shared_ptr<const TlsContext> 
 Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsOptions options,
                                            Uri at) {
   co_await check_query(at);
-  std::string key = co_await key_for(at, options);
-  if (key.empty() && options.folder.empty()) {
-    const TlsKey fresh = co_await fresh_tls_key();
-    key = tls_key_text(fresh);
-    at.query["key"] = key;
-  }
-  std::shared_ptr<const TlsContext> context = co_await context_for(TlsSide::server, key, options);
+  Credentials proof = co_await credentials(loop, TlsSide::server, at, options);
+  if (!proof.fresh_key.empty()) at.query["key"] = proof.fresh_key;
   Uri plain = below(at);
   Result<std::unique_ptr<Listener>> inner = co_await tcp.listen(loop, std::move(plain)).caught();
   if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
@@ -122,7 +148,7 @@ Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsO
   local.query = at.query;
   co_return make_handshake_listener(
       loop, std::move(*inner), std::move(local),
-      encrypt_as_server(loop, std::move(context), options.records_per_key));
+      encrypt_as_server(loop, std::move(proof.context), options.records_per_key));
 }
 
 class TlsTransport final : public Transport {
@@ -133,7 +159,7 @@ class TlsTransport final : public Transport {
     return TransportAbilities{.encrypted = true};
   }
   Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
-    return connect_tls(loop, *tcp_, options_, std::move(to));
+    return connect_tls(loop, *tcp_, options_, sessions_, std::move(to));
   }
   Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
     return listen_tls(loop, *tcp_, options_, std::move(at));
@@ -141,6 +167,8 @@ class TlsTransport final : public Transport {
 
  private:
   const TlsOptions options_;
+  // Shared with what connects meanwhile, and with the channels: a session comes when one is read.
+  const std::shared_ptr<TlsSessions> sessions_ = std::make_shared<TlsSessions>();
   const std::unique_ptr<Transport> tcp_ = make_tcp_transport();
 };
 

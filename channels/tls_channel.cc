@@ -162,6 +162,7 @@ Result<void> TlsChannel::flush() {
 
 Result<void> TlsChannel::finish() {
   FERRY_TRY(check_writing());
+  if (!outgoing_.empty()) FERRY_TRY(send_outgoing());  // what try_write_some() has left
   std::unique_lock lock(mutex_);
   auto said = engine_->say_goodbye();
   engine_->take_outgoing(outgoing_);
@@ -182,6 +183,11 @@ void TlsChannel::cancel(Errc why) noexcept {
 ChannelBinding::Proof TlsChannel::prove(std::span<const std::byte> secret,
                                         std::uint16_t index) const {
   return keyed_digest(secret, exported_, index);
+}
+
+bool TlsChannel::resumed() const {
+  const std::scoped_lock lock(mutex_);
+  return engine_->resumed();
 }
 
 std::uint64_t TlsChannel::keys_replaced_by_peer() const {

@@ -43,6 +43,8 @@ class TlsChannel final : public Channel, private Pollable, private ChannelBindin
   const ChannelInfo& info() const noexcept override { return info_; }
   Facets facets() noexcept override;
 
+  /// Did its handshake resume an earlier one? Thread-safe.
+  bool resumed() const;
   /// How often the peer has replaced its key. Thread-safe.
   std::uint64_t keys_replaced_by_peer() const;
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/escape.h"
+#include "channels/tls_sessions.h"
 
 namespace ferry {
 namespace {
@@ -126,6 +127,20 @@ SSL_CTX* new_context(TlsSide side) {
   return nullptr;
 }
 
+/// A session's later channels resume its first handshake: no certificate is judged anew, and by the
+/// same context only. A fresh Diffie-Hellman exchange is made all the same.
+bool allow_resumption(SSL_CTX* context, TlsSide side) {
+  SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
+  if (side == TlsSide::client) {
+    SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(context, &keep_tls_session);
+    return true;
+  }
+  constexpr unsigned char k_id[] = "ferry";  // a server that judges its clients must have one
+  return SSL_CTX_set_session_id_context(context, k_id, sizeof k_id - 1) == 1 &&
+         SSL_CTX_set_num_tickets(context, 1) == 1;
+}
+
 /// Loads the files of one folder.
 class Loader {
  public:
@@ -225,6 +240,7 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::with_certificates(
   if (context == nullptr) return no_context();
   const std::shared_ptr<TlsContext> made(new TlsContext(side, context));
   made->authorized_ = std::move(authorized);
+  if (!allow_resumption(context, side)) return no_context();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                      &judge_certificate);
   FERRY_TRY(load(context, side, folder));

@@ -17,7 +17,7 @@ enum class TlsSide { client, server };
 
 /// One side's credentials and rules, loaded and checked; any number of lines may share it, on any
 /// threads. TLS 1.3 alone, with TLS_AES_128_GCM_SHA256 and TLS_CHACHA20_POLY1305_SHA256 (in this
-/// order where the processor knows AES), no tickets, no early data.
+/// order where the processor knows AES), no early data; with a key no tickets.
 class TlsContext {
  public:
   /// Both sides know `key`, and prove it with a fresh Diffie-Hellman exchange beside it. Without it

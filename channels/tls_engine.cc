@@ -17,9 +17,12 @@ namespace ferry {
 namespace {
 
 constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most that TLS allows
-// So many bytes are sent and received in one system call. More would leave the processor's cache
-// between the call and the cipher.
-constexpr std::size_t k_gathering_bytes = 256 * 1024;
+// So many bytes are received in one system call. More would leave the processor's cache between the
+// call and the cipher.
+constexpr std::size_t k_inbox_bytes = 256 * 1024;
+// So many are sent: a packet of that size with its header, rather than the packet and then a record
+// with what is left of it.
+constexpr std::size_t k_gathering_bytes = k_inbox_bytes + 2 * k_record_bytes;
 // What a peer may make us answer before anything of ours is to be sent.
 constexpr std::size_t k_max_answers_bytes = 64 * 1024;
 
@@ -104,7 +107,7 @@ struct TlsEngine::Line {
   std::shared_ptr<const TlsContext> context;
   std::unique_ptr<BIO_METHOD, FreeMethod> method;
   std::unique_ptr<ssl_st, FreeSsl> ssl;  // before the method goes
-  std::uint64_t records_per_key = 0;
+  Options options;
   std::uint64_t records = 0;  // under the key of our direction
   std::uint64_t keys_replaced_by_peer = 0;
   bool is_open = false;  // the handshake is done
@@ -123,7 +126,8 @@ struct TlsEngine::Line {
   static void message_seen(int sent, int version, int type, const void* bytes, std::size_t length,
                            SSL* ssl, void* self);
 
-  Result<void> open(const std::string& server_name);
+  Result<void> open();
+  Result<void> expect(const std::string& server_name);
   Error failure(int status) const;
   Error alert_failure(int alert) const;
   Error verdict_failure() const;
@@ -164,7 +168,7 @@ void TlsEngine::Line::message_seen(int sent, int, int type, const void* bytes, s
   ++static_cast<Line*>(self)->keys_replaced_by_peer;
 }
 
-Result<void> TlsEngine::Line::open(const std::string& server_name) {
+Result<void> TlsEngine::Line::open() {
   const auto failed = [] { return fail(Errc::system, "set TLS up: OpenSSL has no memory"); };
   method.reset(BIO_meth_new(BIO_TYPE_SOURCE_SINK, "ferry"));
   if (!method || BIO_meth_set_read_ex(method.get(), &read_bio) != 1 ||
@@ -183,12 +187,23 @@ Result<void> TlsEngine::Line::open(const std::string& server_name) {
   SSL_set_bio(ssl.get(), bio, bio);
   SSL_set_msg_callback(ssl.get(), &message_seen);
   SSL_set_msg_callback_arg(ssl.get(), this);
+  SSL_set_app_data(ssl.get(), &options.keeper);
   if (context->side() == TlsSide::server) {
     SSL_set_accept_state(ssl.get());
     return {};
   }
   SSL_set_connect_state(ssl.get());
   if (context->has_key()) return {};
+  if (const TlsSessionKeeper& keeper = options.keeper; keeper.sessions) {
+    const TlsSession session = keeper.sessions->of(keeper.receiver);
+    // What does not fit is a handshake in full.
+    if (session) SSL_set_session(ssl.get(), session.get());
+  }
+  return expect(options.server_name);
+}
+
+/// Whom the server's certificate must be for.
+Result<void> TlsEngine::Line::expect(const std::string& server_name) {
   if (server_name.empty()) {
     return fail(Errc::usage, "TLS: there is no name to look for in the server's certificate",
                 "--tls-hostname NAME");
@@ -272,7 +287,7 @@ std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
 
 Result<void> TlsEngine::Line::encrypt_record(std::span<const std::byte> plain) {
   ERR_clear_error();
-  if (records >= records_per_key) {
+  if (records >= options.records_per_key) {
     if (const int done = SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED); done != 1) {
       return std::unexpected(failure(done));
     }
@@ -288,12 +303,11 @@ Result<void> TlsEngine::Line::encrypt_record(std::span<const std::byte> plain) {
 }
 
 Result<std::unique_ptr<TlsEngine>> TlsEngine::create(std::shared_ptr<const TlsContext> context,
-                                                     const std::string& server_name,
-                                                     std::uint64_t records_per_key) {
+                                                     Options options) {
   auto line = std::make_unique<Line>();
   line->context = std::move(context);
-  line->records_per_key = records_per_key;
-  FERRY_TRY(line->open(server_name));
+  line->options = std::move(options);
+  FERRY_TRY(line->open());
   return std::unique_ptr<TlsEngine>(new TlsEngine(std::move(line)));
 }
 
@@ -311,7 +325,7 @@ Result<TlsEngine::Handshake> TlsEngine::shake_hands() {
       return fail(Errc::auth, "it did not use the key");
     }
     line_->is_open = true;
-    line_->inbox.resize(k_gathering_bytes);
+    line_->inbox.resize(k_inbox_bytes);
     line_->outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
     return Handshake::done;
   }
@@ -399,6 +413,10 @@ Result<TlsEngine::Exported> TlsEngine::exported() const {
 std::string TlsEngine::suite() const {
   const SSL_CIPHER* const cipher = SSL_get_current_cipher(line_->ssl.get());
   return cipher == nullptr ? "" : SSL_CIPHER_get_name(cipher);
+}
+
+bool TlsEngine::resumed() const noexcept {
+  return !line_->context->has_key() && SSL_session_reused(line_->ssl.get()) == 1;
 }
 
 std::uint64_t TlsEngine::keys_replaced_by_peer() const noexcept {

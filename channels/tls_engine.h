@@ -12,6 +12,7 @@
 
 #include "base/iovec_window.h"
 #include "channels/tls_context.h"
+#include "channels/tls_sessions.h"
 #include "ferry/result.h"
 
 namespace ferry {
@@ -21,11 +22,17 @@ namespace ferry {
 /// room(): those may be filled while another thread is in any other call.
 class TlsEngine {
  public:
-  /// `server_name`, for a client with certificates: a host's name or address, that the server's
-  /// certificate must be for. Errc::system, Errc::usage.
+  struct Options {
+    /// For a client with certificates: a host's name or address, that the server's certificate must
+    /// be for.
+    std::string server_name;
+    std::uint64_t records_per_key = 0;
+    /// For such a client too: where the sessions are that it may resume.
+    TlsSessionKeeper keeper;
+  };
+  /// Errc::system, Errc::usage.
   static Result<std::unique_ptr<TlsEngine>> create(std::shared_ptr<const TlsContext> context,
-                                                   const std::string& server_name,
-                                                   std::uint64_t records_per_key);
+                                                   Options options);
   ~TlsEngine();
   TlsEngine(const TlsEngine&) = delete;
   TlsEngine& operator=(const TlsEngine&) = delete;
@@ -71,6 +78,8 @@ class TlsEngine {
   Result<Exported> exported() const;
   /// "TLS_AES_128_GCM_SHA256". After the handshake.
   std::string suite() const;
+  /// Did the handshake resume an earlier one? With a key it never does.
+  bool resumed() const noexcept;
   /// How often the peer has replaced its key.
   std::uint64_t keys_replaced_by_peer() const noexcept;
 

@@ -80,8 +80,13 @@ Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
 
 Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> inner,
                                       std::shared_ptr<const TlsContext> context, TlsPeer peer) {
+  TlsEngine::Options options;
+  options.server_name = peer.server_name;
+  options.records_per_key = peer.records_per_key;
+  options.keeper.sessions = std::move(peer.sessions);
+  options.keeper.receiver = peer.name + " as " + peer.server_name;
   std::unique_ptr<TlsEngine> engine =
-      co_await TlsEngine::create(std::move(context), peer.server_name, peer.records_per_key);
+      co_await TlsEngine::create(std::move(context), std::move(options));
   Result<void> shaken = co_await shake_hands(loop, *inner, *engine).caught();
   if (!shaken) {
     Error error = std::move(shaken).error();

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "channels/tls_context.h"
+#include "channels/tls_sessions.h"
 #include "ferry/channel.h"
 #include "ferry/event_loop.h"
 #include "ferry/task.h"
@@ -16,6 +17,8 @@ struct TlsPeer {
   std::string name;         ///< "tls://node7:4446", for errors and ChannelInfo
   std::string server_name;  ///< for a client with certificates: what the server's must be for
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
+  /// For a client with certificates: what its handshake may resume, and where what it gets is kept.
+  std::shared_ptr<TlsSessions> sessions{};
 };
 
 /// Shakes hands over `inner`, as the side that `context` is for, and gives the encrypted channel.

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "channels/listening_sockets.h"
 #include "channels/socket_address.h"
@@ -86,7 +85,7 @@ std::string name_of_peer(int fd, const std::string& at) {
 class UnixListener final : public Listener {
  public:
   UnixListener(EventLoop& loop, UniqueFd fd, Uri at)
-      : loop_(loop), sockets_(one(std::move(fd))), file_(at.path), local_(std::move(at)) {}
+      : loop_(loop), sockets_(std::move(fd)), file_(at.path), local_(std::move(at)) {}
 
   Task<std::unique_ptr<Channel>> accept() override {
     std::string act = "accept on " + local_.text();
@@ -100,12 +99,6 @@ class UnixListener final : public Listener {
   Uri local() const override { return local_; }
 
  private:
-  static std::vector<UniqueFd> one(UniqueFd fd) {
-    std::vector<UniqueFd> sockets;
-    sockets.push_back(std::move(fd));
-    return sockets;
-  }
-
   EventLoop& loop_;
   ListeningSockets sockets_;
   SocketFile file_;  // after sockets_: its inode is looked at before the socket is closed

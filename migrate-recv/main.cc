@@ -1,5 +1,6 @@
 // migrate-recv: memory images from another host.
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <span>
@@ -40,10 +41,13 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
 }
 
 ExitCode run(std::span<const char* const> arguments) {
-  Result<ReceiveCommand> command = parse_receive_command(arguments);
+  Result<ReceiveCommand> command = parse_receive_command(
+      arguments,
+      {.listen_pid = std::getenv("LISTEN_PID"), .listen_fds = std::getenv("LISTEN_FDS")});
   Console console({.command = "migrate-recv",
                    .format = format_asked_for(arguments),
-                   .chatter = command ? command->common.chatter : Console::Chatter::all});
+                   .chatter = command ? command->common.chatter : Console::Chatter::all,
+                   .out = output_for(arguments)});
   if (!command) return console.failed(command.error());
   if (!command->common.answer.empty()) {
     std::fputs(command->common.answer.c_str(), stdout);

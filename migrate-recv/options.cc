@@ -24,18 +24,21 @@ std::vector<OptionSpec> known_options() {
       }));
 }
 
-Result<void> take_words(ReceiveCommand& command, const std::vector<std::string>& words) {
+Result<void> take_words(ReceiveCommand& command, const std::vector<std::string>& words,
+                        const Activation& activation) {
   if (words.size() > 1) {
     return fail(Errc::usage, in_quotes(words[1]) + " is one word too many",
                 "migrate-recv -o PATH [URI]");
   }
-  command.at = FERRY_TRY(Uri::parse(words.empty() ? "tls://" : words[0]));
+  std::string at = words.empty() ? FERRY_TRY(activation.uri()) : words[0];
+  command.at = FERRY_TRY(Uri::parse(at.empty() ? "tls://" : at));
   return {};
 }
 
 }  // namespace
 
-Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments) {
+Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments,
+                                             const Activation& activation) {
   const std::vector<OptionSpec> known = known_options();
   const CommandLine line = FERRY_TRY(CommandLine::parse(arguments, known));
   ReceiveCommand command;
@@ -45,7 +48,7 @@ Result<ReceiveCommand> parse_receive_command(std::span<const char* const> argume
   if (!output || output->empty()) return fail(Errc::usage, "no output given", "say -o PATH");
   command.output = *output;
   if (line.has("force")) command.existing = Existing::replace;
-  FERRY_TRY(take_words(command, line.words()));
+  FERRY_TRY(take_words(command, line.words(), activation));
   command.tls = FERRY_TRY(tls_options(line));
   return command;
 }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <span>
 
+#include "console/activation.h"
 #include "console/common_options.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
@@ -20,7 +21,9 @@ struct ReceiveCommand {
   TlsOptions tls;
 };
 
-/// `arguments` is argv without the command's own name. Errc::usage.
-Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments);
+/// `arguments` is argv without the command's own name; `activation` has the address where none is
+/// among them. Errc::usage.
+Result<ReceiveCommand> parse_receive_command(std::span<const char* const> arguments,
+                                             const Activation& activation);
 
 }  // namespace ferry

@@ -1,4 +1,6 @@
 // migrate-send: memory images to another host.
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -15,6 +17,16 @@
 namespace ferry {
 namespace {
 
+/// As many as were asked for, or as are good; one where a transport has only one.
+Result<unsigned> channels_over(const Transport& transport, const SendCommand& command) {
+  if (transport.lines() == Lines::many) return command.channels.value_or(default_channels());
+  if (command.channels.value_or(1) == 1) return 1;
+  return fail(
+      Errc::usage,
+      fmt::format("--channels {}: {}: has one channel only", *command.channels, transport.scheme()),
+      "leave --channels out");
+}
+
 Result<Outcome> send_images(const SendCommand& command, Console& console, Log& log) {
   RuntimeOptions choices = command.common.runtime;
   choices.tls = command.tls;
@@ -23,15 +35,16 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
-  FERRY_TRY(runtime->transport(command.to.scheme));
+  const Transport& transport = *FERRY_TRY(runtime->transport(command.to.scheme));
+  const unsigned channels = FERRY_TRY(channels_over(transport, command));
   const std::unique_ptr<ImageSource> images = FERRY_TRY(ImageSource::open(
       command.images, command.zero_copy == ZeroCopy::on ? ImageSource::Access::mapped
                                                         : ImageSource::Access::descriptor));
   log.info("{} images, {} bytes, to {} over {} channels", command.images.size(),
-           images->memory().total_bytes(), command.to.shown(), command.channels);
+           images->memory().total_bytes(), command.to.shown(), channels);
 
   SendOptions options;
-  options.channels = command.channels;
+  options.channels = channels;
   options.verify = command.verify;
   options.zero_copy = command.zero_copy;
   BandwidthLimit bandwidth(command.max_bandwidth);
@@ -51,7 +64,8 @@ ExitCode run(std::span<const char* const> arguments) {
   Result<SendCommand> command = parse_send_command(arguments);
   Console console({.command = "migrate-send",
                    .format = format_asked_for(arguments),
-                   .chatter = command ? command->common.chatter : Console::Chatter::all});
+                   .chatter = command ? command->common.chatter : Console::Chatter::all,
+                   .out = output_for(arguments)});
   if (!command) return console.failed(command.error());
   if (!command->common.answer.empty()) {
     std::fputs(command->common.answer.c_str(), stdout);

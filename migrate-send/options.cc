@@ -15,8 +15,9 @@ namespace {
 
 constexpr std::string_view k_usage =
     "usage: migrate-send IMAGE... URI [options]\n"
-    "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH),\n"
-    "and proves that they arrived.\n";
+    "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH)\n"
+    "or that a command runs ('exec:ssh HOST migrate-recv -o PATH stdio:'), and proves that they "
+    "arrived.\n";
 
 // A packet a second: at less than that a session would seem to stand still.
 constexpr std::uint64_t k_slowest = 64 * 1024;
@@ -85,9 +86,7 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   SendCommand command;
   command.common = FERRY_TRY(common_options(line, "migrate-send", k_usage, known));
   if (!command.common.answer.empty()) return command;
-  if (const auto channels = FERRY_TRY(line.number("channels", 1, wire::k_max_channels))) {
-    command.channels = *channels;
-  }
+  command.channels = FERRY_TRY(line.number("channels", 1, wire::k_max_channels));
   if (const auto how = line.text("verify")) command.verify = FERRY_TRY(parse_verify(*how));
   if (const auto when = line.text("zero-copy")) {
     command.zero_copy = FERRY_TRY(parse_zero_copy(*when));

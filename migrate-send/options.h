@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,7 +19,7 @@ struct SendCommand {
   CommonOptions common;  ///< with an answer in it, nothing below is set
   std::vector<std::filesystem::path> images;
   Uri to;
-  unsigned channels = default_channels();
+  std::optional<unsigned> channels;  ///< where a number was given
   Verify verify = Verify::pages;
   ZeroCopy zero_copy = ZeroCopy::automatic;
   std::uint64_t max_bandwidth = 0;  ///< bytes per second; 0: no bound

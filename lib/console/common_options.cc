@@ -1,8 +1,22 @@
 #include "console/common_options.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <utility>
 
+#include "ferry/uri.h"
+
 namespace ferry {
+namespace {
+
+/// Is it the address whose line is standard input and output?
+bool is_stdio(std::string_view argument) {
+  const Result<Uri> uri = Uri::parse(argument);
+  return uri && uri->scheme == "stdio";
+}
+
+}  // namespace
 
 std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
   const OptionSpec common[] = {
@@ -37,6 +51,10 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
     common.runtime.poller = *poller;
   }
   common.runtime.mptcp = line.has("mptcp");
+  if (common.format == Console::Format::json && std::ranges::any_of(line.words(), is_stdio)) {
+    return fail(Errc::usage, "--json: standard output is the line to the peer with stdio:",
+                "say --json on the other side");
+  }
   constexpr double k_longest = 1e6;  // eleven days: beyond that somebody mistyped
   if (const auto seconds = FERRY_TRY(line.decimal("timeout", 0.001, k_longest))) {
     common.timeout =
@@ -51,6 +69,10 @@ Console::Format format_asked_for(std::span<const char* const> arguments) noexcep
     if (argument == "--json") return Console::Format::json;
   }
   return Console::Format::words;
+}
+
+int output_for(std::span<const char* const> arguments) {
+  return std::ranges::any_of(arguments, is_stdio) ? -1 : STDOUT_FILENO;
 }
 
 }  // namespace ferry

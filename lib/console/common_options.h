@@ -35,4 +35,9 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
 /// How to say that a command line makes no sense, before it is understood.
 Console::Format format_asked_for(std::span<const char* const> arguments) noexcept;
 
+/// What a command may say to scripts on: standard output, or nothing (-1) where an address among
+/// the arguments is `stdio:` and the line to the peer is there. Before the command line is
+/// understood.
+int output_for(std::span<const char* const> arguments);
+
 }  // namespace ferry

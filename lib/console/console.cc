@@ -158,7 +158,9 @@ void Console::wipe_progress() {
 
 std::string send_command(const Uri& local, const Uri& asked) {
   Uri shown = local;
-  if (asked.path.empty() && is_wildcard(asked.host)) shown.host = host_name();
+  // A vsock has a number and no name, and `local` has the one that serves others.
+  const bool has_a_name = asked.path.empty() && asked.scheme != "vsock";
+  if (has_a_name && is_wildcard(asked.host)) shown.host = host_name();
   return "migrate-send IMAGE " + in_shell_quotes(shown.text());
 }
 

@@ -215,6 +215,11 @@ Task<void> write_all_with_fds(EventLoop& loop, Channel& channel, std::vector<std
   } while (!left.empty());
 }
 
+Task<void> finish(EventLoop& loop, Channel& channel) {
+  const auto end = [](Channel& c) { return c.finish(); };
+  co_await use_blocking(loop, channel, end);
+}
+
 Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes) {
   Pollable* const pollable = channel.facets().pollable;
   if (!pollable) {

@@ -40,6 +40,10 @@ Task<std::vector<UniqueFd>> read_exactly_with_fds(EventLoop& loop, Channel& chan
 Task<void> write_all_with_fds(EventLoop& loop, Channel& channel, std::vector<std::byte> from,
                               std::vector<UniqueFd> fds);
 
+/// Channel::finish(), always on a helper thread: an encrypted channel has a goodbye to send, which
+/// waits for a peer that does not read.
+Task<void> finish(EventLoop& loop, Channel& channel);
+
 /// Reads and throws away, until the peer finishes or `max_bytes` have come: so that our own last
 /// words are not lost to a reset when the channel is closed.
 Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes);

@@ -12,6 +12,8 @@ namespace ferry {
 namespace {
 
 constexpr std::size_t k_ahead_bytes = 4 * 1024;
+// Less is not worth the system calls that it takes to wait for all of it.
+constexpr std::size_t k_bulk_bytes = 64 * 1024;
 
 }  // namespace
 
@@ -69,6 +71,13 @@ Result<void> Link::read_payload(std::span<const iovec> into) {
   return {};
 }
 
+/// `enough` is all that is wanted; `into` may have room for more.
+Result<std::size_t> Link::read_some(std::span<const iovec> into, std::size_t enough) {
+  BulkRead* const bulk = channel_->facets().bulk_read;
+  return bulk != nullptr && enough >= k_bulk_bytes ? bulk->read_bulk(into, enough)
+                                                   : channel_->read_some(into);
+}
+
 Result<bool> Link::read_exactly(std::span<const iovec> into, Hearing hearing) {
   IovecWindow wanted(into);
   std::size_t left = total_bytes(into);
@@ -92,7 +101,7 @@ Result<bool> Link::read_exactly(std::span<const iovec> into, Hearing hearing) {
     const std::size_t asked = total_bytes(rest);
     if (asked == left) pieces[count++] = piece_of(ahead_);
 
-    const std::size_t got = FERRY_TRY(channel_->read_some(std::span(pieces).first(count)));
+    const std::size_t got = FERRY_TRY(read_some(std::span(pieces).first(count), asked));
     if (got == 0) {
       if (begun) return cut_short();
       return false;

@@ -55,6 +55,7 @@ class Link {
   enum class Hearing { every_piece, none };
   /// False when the peer finished before the first byte.
   std::unexpected<Error> all_was_said() const;
+  Result<std::size_t> read_some(std::span<const iovec> into, std::size_t enough);
   Result<bool> read_exactly(std::span<const iovec> into, Hearing hearing);
   std::unexpected<Error> cut_short() const;
 

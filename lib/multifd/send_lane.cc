@@ -18,11 +18,16 @@ std::uint64_t units_of(std::span<const PageRun> runs) noexcept {
   return units;
 }
 
+// Of a packet that is encrypted: what was checksummed is to be in the processor's cache still when
+// the cipher comes to it, and at the other side what was decrypted when it is checksummed.
+constexpr std::size_t k_encrypted_bytes = 256 * 1024;
+
 /// How large a packet may be, at a rate in bytes per second (0: no bound): a lane that sends seldom
 /// sends little, so that the rate holds over short times too.
-std::size_t room_for(std::uint64_t rate) noexcept {
-  if (rate == 0) return PacketBuilder::k_most_bytes;
-  return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, PacketBuilder::k_most_bytes));
+std::size_t room_for(std::uint64_t rate, const ChannelInfo& info) noexcept {
+  const std::size_t most = info.encrypted ? k_encrypted_bytes : PacketBuilder::k_most_bytes;
+  if (rate == 0) return most;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, most));
 }
 
 }  // namespace
@@ -169,7 +174,8 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
     return {};
   }
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
-  packet_.set_room(room_for(options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0));
+  const std::uint64_t rate = options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0;
+  packet_.set_room(room_for(rate, link_.info()));
   for (PageRun rest = work.run; rest.length > 0;) {
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));

@@ -21,6 +21,12 @@ wire::HelloAck answer_on_one_channel(const Result<wire::Hello>& hello) {
                  "here is one channel only: control and pages must share it");
 }
 
+/// Where the listener can give but one.
+Task<std::unique_ptr<Channel>> only_channel(std::unique_ptr<Listener> listener) {
+  std::unique_ptr<Channel> channel = co_await listener->accept();
+  co_return std::move(channel);
+}
+
 }  // namespace
 
 Destination::Destination(Runtime& runtime, DestinationGuest& guest, const ReceiveOptions& options,
@@ -47,6 +53,10 @@ Result<void> Destination::listen(Transport& transport, const Uri& at) {
   const auto deadline = Clock::now() + options_.timeout;
   auto listener = FERRY_TRY(block_on(
       loop, loop.within(deadline, transport.listen(loop, at), "listen on " + at.shown()), stop_));
+
+  if (listener->lines() == Lines::one) {
+    return adopt(FERRY_TRY(block_on(loop, only_channel(std::move(listener)), stop_)));
+  }
 
   rendezvous_ = std::make_unique<Rendezvous>(
       loop, std::move(listener),

@@ -25,8 +25,9 @@ class Destination {
               std::stop_token stop);
   ~Destination();
 
-  /// First of all, one of these: wait at an address for a source (as long as it takes), or take a
-  /// channel that is there already and over which one will speak.
+  /// First of all, one of these: wait at an address for a source (as long as it takes; but one that
+  /// is there already, by Lines::one, has the time-out), or take a channel that is there already
+  /// and over which one will speak.
   Result<void> listen(Transport& transport, const Uri& at);
   Result<void> adopt(std::unique_ptr<Channel> solo);
 

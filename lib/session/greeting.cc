@@ -99,7 +99,7 @@ Task<Greeted> dial(EventLoop& loop, Transport& transport, Uri to, wire::Hello he
 
 Task<void> turn_away(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
   co_await answer_hello(loop, channel, std::move(ack));
-  co_await channel.finish();
+  co_await finish(loop, channel);
   co_await drain(loop, channel, k_drained_bytes);
 }
 

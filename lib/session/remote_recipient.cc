@@ -19,6 +19,7 @@ RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
 RemoteRecipient::~RemoteRecipient() = default;
 
 Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
+  if (transport.lines() == Lines::one) return adopt(FERRY_TRY(reach(transport, to)));
   transport_ = &transport;
   to_ = to;
   const wire::Hello hello{.session = session_, .role = wire::Role::control};
@@ -27,6 +28,13 @@ Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
       block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, {}, deadline), stop_));
   secret_ = greeted.secret;
   return converse(std::move(greeted.channel));
+}
+
+Result<std::unique_ptr<Channel>> RemoteRecipient::reach(Transport& transport, const Uri& to) {
+  EventLoop& loop = runtime_.loop();
+  const auto deadline = Clock::now() + options_.timeout;
+  return block_on(loop, loop.within(deadline, transport.connect(loop, to), "connect " + to.shown()),
+                  stop_);
 }
 
 Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {

@@ -24,7 +24,8 @@ class RemoteRecipient final : public Recipient {
                   std::stop_token stop);
   ~RemoteRecipient() override;
 
-  /// First of all, one of these: dial the control channel, or take a channel that is there already.
+  /// First of all, one of these: reach the peer, by a control channel or (Lines::one) by the only
+  /// channel, or take a channel that is there already.
   Result<void> connect(Transport& transport, const Uri& to);
   Result<void> adopt(std::unique_ptr<Channel> solo);
 
@@ -44,6 +45,7 @@ class RemoteRecipient final : public Recipient {
   void add_to(Report& report) const;
 
  private:
+  Result<std::unique_ptr<Channel>> reach(Transport& transport, const Uri& to);
   Result<void> converse(std::unique_ptr<Channel> channel);
   Result<void> open_lanes();
   Result<bool> intercept(const wire::ControlFrame& frame);

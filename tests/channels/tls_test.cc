@@ -11,14 +11,16 @@
 
 #include "channels/buffer.h"
 #include "channels/faulty.h"
+#include "channels/socket_channel.h"
 #include "channels/tls.h"
 #include "channels/tls_channel.h"
-#include "channels/tls_context.h"
-#include "channels/tls_handshake.h"
 #include "channels/tls_key.h"
+#include "loop/async_io.h"
 #include "tests/channels/io.h"
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"
+#include "tests/channels/tls_ends.h"
+#include "tests/e2e/certificates.h"
 
 namespace ferry::test {
 namespace {
@@ -33,18 +35,14 @@ struct Ends {
 
 Task<Ends> shake_hands(EventLoop& loop, Ends plain, TlsKey client_key, TlsKey server_key,
                        std::uint64_t records_per_key) {
-  auto client = co_await TlsContext::with_key(TlsSide::client, client_key);
-  auto server = co_await TlsContext::with_key(TlsSide::server, server_key);
   TlsPeer peer;
   peer.name = "a test";
   peer.records_per_key = records_per_key;
-  std::vector<Task<std::unique_ptr<Channel>>> both;
-  both.push_back(secure(loop, std::move(plain.client), std::move(client), peer));
-  both.push_back(secure(loop, std::move(plain.server), std::move(server), peer));
-  std::vector<std::unique_ptr<Channel>> channels = co_await loop.all(std::move(both));
+  BothEnds lines(std::move(plain.client), std::move(plain.server));
+  lines = co_await secure_both(loop, std::move(lines), client_key, server_key, std::move(peer));
   Ends ends;
-  ends.client = std::move(channels[0]);
-  ends.server = std::move(channels[1]);
+  ends.client = std::move(lines.first);
+  ends.server = std::move(lines.second);
   co_return std::move(ends);
 }
 
@@ -242,6 +240,91 @@ TEST(TlsListener, ManyWhoSayNothingDelayNobody) {
   const auto ends = runner.run(meet_among_the_silent(runner.loop(), *tls, silent));
   EXPECT_TRUE(ends) << text_of(ends);
   EXPECT_TRUE(silent.back());
+}
+
+/// Fills the line of one end until nothing more goes in: nobody reads at the other.
+Result<void> stuff(Channel& channel) {
+  const std::string much = noise(64 * 1024, 4);
+  const auto pieces = pieces_of(much, much.size());
+  for (;;) {
+    const Pollable::Step step = FERRY_TRY(channel.facets().pollable->try_write_some(pieces));
+    if (step.wait_for != Interest::none) return {};
+  }
+}
+
+TEST_F(TlsLine, AGoodbyeToAPeerThatDoesNotReadLeavesTheLoopFree) {
+  auto plain = make_socket_pair().value();
+  const Ends ends = encrypt({std::move(plain.first), std::move(plain.second)}).value();
+  ASSERT_TRUE(stuff(*ends.server));
+  // The loop itself ends the wait: were it blocked, this would wait for ever.
+  const auto deadline = Clock::now() + std::chrono::milliseconds(50);
+  const auto said = runner_.run(
+      runner_.loop().within(deadline, finish(runner_.loop(), *ends.server), "say goodbye"));
+  EXPECT_EQ(code_of(said), Errc::timed_out);
+}
+
+/// Two channels one after the other, as a session's are. A client hears of the server's session
+/// with the first bytes that it reads.
+Task<std::vector<Ends>> meet_twice(EventLoop& loop, Transport& tls) {
+  const Uri at = co_await Uri::parse("tls://127.0.0.1:0");
+  const std::unique_ptr<Listener> listener = co_await tls.listen(loop, at);
+  std::vector<Ends> lines;
+  for (int i = 0; i < 2; ++i) {
+    Ends ends;
+    ends.client = co_await tls.connect(loop, listener->local());
+    ends.server = co_await listener->accept();
+    std::vector<std::byte> answer(1);
+    co_await write_all(loop, *ends.server, answer);
+    co_await read_exactly(loop, *ends.client, std::span<std::byte>(answer));
+    lines.push_back(std::move(ends));
+  }
+  co_return std::move(lines);
+}
+
+bool resumed(const std::unique_ptr<Channel>& channel) {
+  return dynamic_cast<TlsChannel&>(*channel).resumed();
+}
+
+TEST(TlsResumption, WithCertificatesALaterChannelResumesTheFirstHandshake) {
+  const TempFolder folder;
+  Certificates::fill(folder, "server", "client");
+  TlsOptions options;
+  options.folder = folder.path();
+  const auto tls = make_tls_transport(options);
+  LoopThread runner;
+  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  EXPECT_FALSE(resumed((*lines)[0].client) || resumed((*lines)[0].server));
+  EXPECT_TRUE(resumed((*lines)[1].client) && resumed((*lines)[1].server));
+  // Each is bound to itself all the same.
+  const std::vector<std::byte> secret(32, std::byte{7});
+  const auto proof = [&](std::size_t line) {
+    return (*lines)[line].client->facets().binding->prove(secret, 0);
+  };
+  EXPECT_NE(proof(0), proof(1));
+}
+
+TEST(TlsResumption, WithAKeyEachChannelProvesItAnew) {
+  TlsOptions options;
+  options.key = tls_key_text(fresh_tls_key().value());
+  const auto tls = make_tls_transport(options);
+  LoopThread runner;
+  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  for (const Ends& ends : *lines) EXPECT_FALSE(resumed(ends.client) || resumed(ends.server));
+}
+
+TEST(TlsResumption, AnotherReceiverWithTheSameCertificateGetsAHandshakeInFull) {
+  const TempFolder folder;
+  Certificates::fill(folder, "server", "client");
+  TlsOptions options;
+  options.folder = folder.path();
+  const auto tls = make_tls_transport(options);
+  LoopThread runner;
+  ASSERT_TRUE(runner.run(meet_twice(runner.loop(), *tls)));
+  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  EXPECT_FALSE(resumed((*lines)[0].client) || resumed((*lines)[0].server));
 }
 
 }  // namespace

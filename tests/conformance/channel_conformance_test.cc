@@ -287,6 +287,9 @@ TEST_P(ChannelConformance, AFinishBeforeTheDestructionIsStillAFinish) {
 }
 
 TEST_P(ChannelConformance, ACutLineIsNoFinish) {
+  if (GetParam().loud_destruction == LoudDestruction::reads_as_a_finish) {
+    GTEST_SKIP() << "AF_VSOCK does not tell the two apart";
+  }
   ASSERT_TRUE(write_all(*ours_, "never read"));
   theirs_.reset();
   const auto read = read_once(*ours_);
@@ -295,7 +298,7 @@ TEST_P(ChannelConformance, ACutLineIsNoFinish) {
 
 TEST_P(ChannelConformance, ADestructionWithoutAFinishIsACutAfterTheLastByte) {
   if (GetParam().quiet_destruction == QuietDestruction::reads_as_a_finish) {
-    GTEST_SKIP() << "AF_UNIX does not tell the two apart when no byte was left unread";
+    GTEST_SKIP() << "AF_UNIX and AF_VSOCK do not tell the two apart when no byte was left unread";
   }
   ASSERT_TRUE(write_all(*theirs_, "last words"));
   EXPECT_EQ(read_all(*ours_, 10), "last words");
@@ -318,8 +321,10 @@ TEST_P(ChannelConformance, ACutLineIsToldToTheReaderAndToTheWriter) {
     reader.join();
     writer.join();
     EXPECT_EQ(write->code, Errc::disconnected) << write->text();
-    ASSERT_FALSE(*read) << "a cut line read as a finish";
-    EXPECT_EQ(read->error().code, Errc::disconnected) << read->error().text();
+    if (GetParam().loud_destruction == LoudDestruction::is_a_cut) {
+      ASSERT_FALSE(*read) << "a cut line read as a finish";
+      EXPECT_EQ(read->error().code, Errc::disconnected) << read->error().text();
+    }
     connect_again();
   }
 }
@@ -336,7 +341,9 @@ TEST_P(ChannelConformance, TheFirstFailureIsFinal) {
   const std::string first_write = write_until_failure(*ours_).text();
   EXPECT_FALSE(first_read.ends_with("timed out"));
   ours_->cancel(Errc::timed_out);
-  EXPECT_EQ(text_of(read_once(*ours_)), first_read);
+  if (GetParam().loud_destruction == LoudDestruction::is_a_cut) {
+    EXPECT_EQ(text_of(read_once(*ours_)), first_read);
+  }
   EXPECT_EQ(text_of(write_all(*ours_, "x")), first_write);
   EXPECT_EQ(text_of(ours_->flush()), first_write);
   EXPECT_EQ(text_of(ours_->finish()), first_write);

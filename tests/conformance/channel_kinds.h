@@ -23,6 +23,9 @@ struct Ends {
 /// Does a peer that was destroyed without a finish, and had left no byte unread, show as a cut?
 enum class QuietDestruction { is_a_cut, reads_as_a_finish };
 
+/// And does one that had left bytes unread?
+enum class LoudDestruction { is_a_cut, reads_as_a_finish };
+
 /// Has it the facet Pollable?
 enum class Polls { no, yes };
 
@@ -31,6 +34,9 @@ enum class PassesFds { no, yes };
 
 /// When does a peer that is blocked hear of a cancel()?
 enum class CancelReachesPeer { at_once, when_destroyed };
+
+/// Has it the facet BulkRead?
+enum class ReadsBulk { no, yes };
 
 struct ChannelKind {
   std::string name;
@@ -42,6 +48,8 @@ struct ChannelKind {
   /// Connects two ends. The loop runs in its thread.
   std::function<Result<Ends>(LoopThread&)> connect;
   CancelReachesPeer cancel_reaches_peer = CancelReachesPeer::at_once;
+  ReadsBulk reads_bulk = ReadsBulk::no;
+  LoudDestruction loud_destruction = LoudDestruction::is_a_cut;
 
   friend void PrintTo(const ChannelKind& kind, std::ostream* out) { *out << kind.name; }
 };
@@ -50,6 +58,7 @@ struct ChannelKind {
 std::vector<ChannelKind> every_channel();
 std::vector<ChannelKind> every_pollable_channel();
 std::vector<ChannelKind> every_channel_that_passes_fds();
+std::vector<ChannelKind> every_channel_of_bulk();
 
 /// The same kinds with TLS over them; none where this build has no TLS.
 std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds);

@@ -98,6 +98,12 @@ TEST_F(ConsoleTest, OnAllAddressesTheOtherHostIsToldOurName) {
             "on the other host: migrate-send IMAGE 'tcp://" + host_name() + ":4446'\n");
 }
 
+TEST_F(ConsoleTest, AVsockIsNamedByItsNumber) {
+  Console said = console(Console::Format::words);
+  said.listening(uri_of("vsock://3:4446"), uri_of("vsock://"));
+  EXPECT_EQ(err_.text(), "on the other host: migrate-send IMAGE 'vsock://3:4446'\n");
+}
+
 TEST_F(ConsoleTest, TheLineToPasteIsQuotedForAShell) {
   EXPECT_EQ(send_command(uri_of("unix:///tmp/it's"), uri_of("unix:///tmp/it's")),
             "migrate-send IMAGE 'unix:///tmp/it'\\''s'");

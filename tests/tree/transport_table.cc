@@ -11,7 +11,8 @@ std::string row(const ferry::Transport& transport, const ferry::TransportAbiliti
   const auto cell = [](bool can) { return can ? " yes |" : " |"; };
   return "| `" + std::string(transport.scheme()) + "` |" + cell(abilities.encrypted) +
          cell(abilities.zero_copy) + cell(abilities.placed_writes) + cell(abilities.fd_passing) +
-         cell(abilities.parallel) + cell(!abilities.parallel);
+         cell(transport.lines() == ferry::Lines::many) +
+         cell(transport.lines() == ferry::Lines::one);
 }
 
 }  // namespace

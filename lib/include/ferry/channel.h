@@ -139,6 +139,19 @@ class ZeroCopyIo {
   ~ZeroCopyIo() = default;
 };
 
+/// The facet of a channel whose reader is better woken once for much than often for little. On a
+/// fast line within a host the waking, which is the sender's work, costs as much as a checksum.
+class BulkRead {
+ public:
+  /// Channel::read_some, but rather waits until `enough` bytes are there: at least 1, and no more
+  /// than there is room for. It waits for a tenth of a second; then, at the end and where the
+  /// socket cannot hold so many, it returns with fewer, but never with none.
+  virtual Result<std::size_t> read_bulk(std::span<const iovec> into, std::size_t enough) = 0;
+
+ protected:
+  ~BulkRead() = default;
+};
+
 /// The facet of an encrypted channel that ties what is said over it to this one channel.
 class ChannelBinding {
  public:
@@ -158,6 +171,7 @@ struct Facets {
   Pollable* pollable = nullptr;
   ZeroCopyIo* zero_copy = nullptr;
   FdPassing* fd_passing = nullptr;
+  BulkRead* bulk_read = nullptr;
   ChannelBinding* binding = nullptr;
 };
 
@@ -192,4 +206,4 @@ class Channel {
   virtual Facets facets() noexcept { return {}; }
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry

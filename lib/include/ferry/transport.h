@@ -13,17 +13,27 @@ namespace [[gnu::visibility("default")]] ferry {
 
 class EventLoop;
 
+/// How many channels there may be to one peer.
+enum class Lines {
+  many,  ///< as many as are asked for: control frames and pages have channels of their own
+  one,   ///< a single pipe, which control frames and pages share
+};
+
 /// Yields finished channels, in order of completion. Where the transport has a handshake of its own
 /// (TLS), each peer's is a Task with its own deadline, so that a silent one delays nobody. A
 /// failure of Errc::auth is one peer's, that could not prove who it is, and accept() may be called
 /// again; any other is the listener's own. Used on the loop's thread only. Destroying a listener
 /// stops listening.
+///
+/// With Lines::one the peer is there already: accept() gives its one channel at once, and is called
+/// once.
 class Listener {
  public:
   virtual ~Listener() = default;
   virtual Task<std::unique_ptr<Channel>> accept() = 0;
   /// Where it really listens: port 0 resolved. Usable verbatim by a sender on the same host.
   virtual Uri local() const = 0;
+  virtual Lines lines() const noexcept { return Lines::many; }
 };
 
 /// What the channels of a transport can do where the machine and the peer can, for the table in the
@@ -33,7 +43,6 @@ struct TransportAbilities {
   bool zero_copy = false;      ///< Facets::zero_copy
   bool placed_writes = false;  ///< do pages go straight where they belong, with no packet?
   bool fd_passing = false;     ///< Facets::fd_passing
-  bool parallel = true;        ///< several channels to one peer? else all goes over one pipe
 };
 
 /// One way to reach a peer. Stateless between calls; used on the loop's thread only.
@@ -41,6 +50,8 @@ class Transport {
  public:
   virtual ~Transport() = default;
   virtual std::string_view scheme() const noexcept = 0;
+  /// Of connect(). May it be called again for the same peer?
+  virtual Lines lines() const noexcept { return Lines::many; }
   /// Nothing where it only says that this build has none.
   virtual std::optional<TransportAbilities> abilities() const noexcept {
     return TransportAbilities{};
@@ -49,4 +60,4 @@ class Transport {
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
 };
 
-}  // namespace ferry
+}  // namespace gnu::visibility("default")]]ferry
