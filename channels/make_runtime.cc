@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "channels/exec.h"
+#include "channels/file.h"
 #include "channels/inherited_fd.h"
 #include "channels/stdio.h"
 #include "channels/tcp.h"
@@ -28,6 +29,7 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   runtime->add(make_exec_transport());
   runtime->add(make_stdio_transport());
   runtime->add(make_fd_transport());
+  runtime->add(make_file_transport(options.file));
   runtime->add(make_rdma_transport());
 #if FERRY_HAS_TLS
   runtime->add(make_tls_transport(options.tls));

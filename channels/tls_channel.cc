@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <utility>
 
 #include "base/iovec_window.h"
@@ -12,6 +13,12 @@ namespace {
 
 // Plain bytes that a write which must not block encrypts at a time: it may have to keep them.
 constexpr std::size_t k_most_at_once = 64 * 1024;
+
+using Clock = std::chrono::steady_clock;
+
+std::int64_t since(Clock::time_point begin) {
+  return std::chrono::nanoseconds(Clock::now() - begin).count();
+}
 
 }  // namespace
 
@@ -36,7 +43,8 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
 Facets TlsChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
-          .binding = this};
+          .binding = this,
+          .crypto_clock = this};
 }
 
 Result<std::size_t> TlsChannel::read_some(std::span<const iovec> into) {
@@ -66,7 +74,9 @@ Result<std::optional<std::size_t>> TlsChannel::decrypt(std::span<const iovec> in
   if (read_failure_) return std::unexpected(*read_failure_);
   if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
   std::unique_lock lock(mutex_);
+  const auto begin = Clock::now();
   auto plain = engine_->decrypt(into);
+  decrypting_.fetch_add(since(begin), std::memory_order_relaxed);
   lock.unlock();
   if (!plain) return reading_failed(std::move(plain).error());
   if (plain->bytes > 0 || plain->finished) return plain->bytes;
@@ -122,7 +132,9 @@ Result<Pollable::Step> TlsChannel::try_write_some(std::span<const iovec> from) {
 
 Result<void> TlsChannel::encrypt(IovecWindow& from) {
   std::unique_lock lock(mutex_);
+  const auto begin = Clock::now();
   auto encrypted = engine_->encrypt(from);
+  encrypting_.fetch_add(since(begin), std::memory_order_relaxed);
   // Until here the engine has kept them, so that both threads' records are in one order. Nothing
   // is lost where an earlier part could not be sent yet: see try_send_outgoing().
   engine_->take_outgoing(outgoing_);

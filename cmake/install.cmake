@@ -9,6 +9,8 @@ add_library(ferry-shared SHARED channels/make_runtime.cc $<TARGET_OBJECTS:ferry-
 set_target_properties(ferry-shared PROPERTIES OUTPUT_NAME ferry EXPORT_NAME ferry
                       VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR})
 target_compile_features(ferry-shared PUBLIC cxx_std_23)
+target_compile_definitions(ferry-shared
+                           PRIVATE $<TARGET_PROPERTY:ferry,COMPILE_DEFINITIONS>)  # which transports
 target_include_directories(ferry-shared PRIVATE ${CMAKE_SOURCE_DIR}
                            INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 get_target_property(parts ferry LINK_LIBRARIES)

@@ -8,6 +8,7 @@
 
 #include "console/console.h"
 #include "console/process.h"
+#include "console/snapshot_text.h"
 #include "console/tls_options.h"
 #include "ferry/ferry.h"
 #include "image/image_destination.h"
@@ -16,10 +17,15 @@
 namespace ferry {
 namespace {
 
-Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, Log& log) {
+Result<std::unique_ptr<Runtime>> runtime_for(const ReceiveCommand& command) {
   RuntimeOptions choices = command.common.runtime;
   choices.tls = command.tls;
-  const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(choices));
+  choices.file = command.file;
+  return make_runtime(choices);
+}
+
+Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, Log& log) {
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(command));
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
@@ -28,6 +34,7 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
       FERRY_TRY(ImageDestination::create({.path = command.output, .existing = command.existing}));
 
   ReceiveOptions options;
+  options.channels = command.lanes;
   options.timeout = command.common.timeout;
   options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
   options.observer.connected = [&](const ChannelInfo& info) {
@@ -38,6 +45,23 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   Outcome outcome = receive(*runtime, *images, command.at.text(), options, stop.get_token());
   if (outcome.report.refused > 0) log.info("{} peers were sent away", outcome.report.refused);
   return outcome;
+}
+
+/// --inspect and --check: damage that was found is the result of a check, and its exit code.
+Result<ExitCode> look_at_snapshot(const ReceiveCommand& command, Console& console) {
+  const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(command));
+  const std::stop_source stop;
+  stop_on_signal(runtime->loop(), stop);
+  const auto snapshot = FERRY_TRY(Snapshot::open(*runtime, command.at.text()));
+  if (command.task == ReceiveTask::inspect) {
+    return console.answer(inspection_text(*snapshot), inspection_event(*snapshot));
+  }
+  const SnapshotCheck check = FERRY_TRY(snapshot->check(command.lanes, stop.get_token()));
+  console.answer(check_text(check), check_event(check));
+  if (check.damaged == 0) return ExitCode::done;
+  return fail(Errc::integrity, "check snapshot " + command.at.shown() + ": " +
+                                   std::to_string(check.damaged) + " damages, the first is " +
+                                   check.damages.front().what);
 }
 
 ExitCode run(std::span<const char* const> arguments) {
@@ -54,6 +78,10 @@ ExitCode run(std::span<const char* const> arguments) {
     return ExitCode::done;
   }
   Log log(command->common.log_level);
+  if (command->task != ReceiveTask::receive) {
+    const Result<ExitCode> code = look_at_snapshot(*command, console);
+    return code ? *code : console.failed(code.error());
+  }
   const Result<Outcome> outcome = receive_images(*command, console, log);
   return outcome ? console.finished(*outcome) : console.failed(outcome.error());
 }

@@ -7,6 +7,7 @@
 
 #include "base/escape.h"
 #include "console/amounts.h"
+#include "console/file_options.h"
 #include "console/tls_options.h"
 #include "wire/limits.h"
 
@@ -17,13 +18,14 @@ constexpr std::string_view k_usage =
     "usage: migrate-send IMAGE... URI [options]\n"
     "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH)\n"
     "or that a command runs ('exec:ssh HOST migrate-recv -o PATH stdio:'), and proves that they "
-    "arrived.\n";
+    "arrived;\n"
+    "or writes a snapshot of them (file:///PATH).\n";
 
 // A packet a second: at less than that a session would seem to stand still.
 constexpr std::uint64_t k_slowest = 64 * 1024;
 
 std::vector<OptionSpec> known_options() {
-  return with_common_options(with_tls_options(
+  return with_common_options(with_file_options(with_tls_options(
       TlsRole::sender,
       {
           {"channels", 0, "N",
@@ -35,7 +37,8 @@ std::vector<OptionSpec> known_options() {
            "pages (default), or full: also a digest of all memory at both ends"},
           {"ws-header", 0, "'NAME: VALUE'",
            "add this to the request for ws:// or wss://; may be repeated", true},
-      }));
+          {"force", 'f', "", "replace a snapshot that exists, once all of the new one is there"},
+      })));
 }
 
 Result<Verify> parse_verify(const std::string& how) {
@@ -105,6 +108,8 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   for (const std::string& header : line.texts("ws-header")) {
     command.websocket_headers.push_back(FERRY_TRY(parse_header(header)));
   }
+  command.file = FERRY_TRY(file_options(line));
+  if (line.has("force")) command.file.existing = Existing::replace;
   return command;
 }
 

@@ -25,6 +25,7 @@ struct SendCommand {
   std::uint64_t max_bandwidth = 0;  ///< bytes per second; 0: no bound
   TlsOptions tls;
   std::vector<WebsocketHeader> websocket_headers;
+  FileOptions file;
 };
 
 /// `arguments` is argv without the command's own name. Errc::usage.

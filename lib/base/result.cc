@@ -19,6 +19,7 @@ std::string_view to_string(Errc code) noexcept {
     case Errc::usage: return "usage";
     case Errc::system: return "system";
     case Errc::guest: return "guest";
+    case Errc::not_converging: return "not_converging";
   }
   return "unknown";
 }

@@ -66,6 +66,18 @@ std::string in_shell_quotes(std::string_view text) {
   return quoted + "'";
 }
 
+std::string_view proof_text(Proof proof) {
+  switch (proof) {
+    case Proof::transcript:
+      return "every 4 KiB checked, transcript equal on both sides";
+    case Proof::durable_image:
+      return "every 4 KiB has a checksum, all of it is on the disk";
+    case Proof::verified_image:
+      return "every 4 KiB checked";
+  }
+  return "?";
+}
+
 const Error& reason_of(const Outcome& outcome) {
   static const Error k_none{Errc::disconnected, 0, "no reason known", ""};
   return outcome.why_not ? *outcome.why_not : k_none;
@@ -108,6 +120,13 @@ void Console::warning(std::string_view text) {
   if (!talks_to_people()) return;
   wipe_progress();
   say(options_.err, options_.command + ": warning: " + escaped(text));
+}
+
+ExitCode Console::answer(const std::string& words, const std::string& event) {
+  const std::scoped_lock lock(mutex_);
+  wipe_progress();
+  say(options_.out, is_json() ? event : words);
+  return ExitCode::done;
 }
 
 ExitCode Console::failed(const Error& error) {
@@ -165,9 +184,9 @@ std::string send_command(const Uri& local, const Uri& asked) {
 }
 
 std::string done_text(const Report& report) {
-  std::string text = fmt::format(
-      "{} in {}, {}: every 4 KiB checked, transcript equal on both sides", bytes_text(report.bytes),
-      seconds_text(report.elapsed), rate_text(rate_of(report.bytes, report.elapsed)));
+  std::string text =
+      fmt::format("{} in {}, {}: {}", bytes_text(report.bytes), seconds_text(report.elapsed),
+                  rate_text(rate_of(report.bytes, report.elapsed)), proof_text(report.proof));
   if (report.verify == Verify::full) text += ", digest of all memory equal too";
   if (!report.cipher.empty()) text += ", encrypted";
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);

@@ -43,6 +43,9 @@ class Console {
   void listening(const Uri& local, const Uri& asked);
   void progress(const Progress& progress);
   void warning(std::string_view text);
+  /// What was asked for, in lines for people (with Chatter::errors_only too: it is all that the
+  /// command is for) or as one event.
+  ExitCode answer(const std::string& words, const std::string& event);
   /// A failure before there was a migration.
   ExitCode failed(const Error& error);
   /// The last word on a migration.

@@ -5,6 +5,7 @@
 
 #include "base/escape.h"
 #include "console/amounts.h"
+#include "console/report.h"
 
 namespace ferry {
 namespace {
@@ -55,6 +56,7 @@ std::string done_event(const Report& report, const Usage& usage) {
              {"peak_memory_bytes", usage.peak_memory_bytes}};
   // An image never ran, and has no downtime.
   if (report.downtime.count() > 0) event["downtime_ms"] = in_seconds(report.downtime) * 1000;
+  event["report"] = Json::parse(report_json(report));
   return event.dump();
 }
 

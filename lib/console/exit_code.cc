@@ -23,6 +23,8 @@ ExitCode exit_code(const Error& error) noexcept {
     case Errc::system:
     case Errc::guest:
       return ExitCode::local_io;
+    case Errc::not_converging:
+      return ExitCode::no_convergence;
   }
   return ExitCode::internal;
 }

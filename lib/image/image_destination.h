@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/output_file.h"
 #include "ferry/guest.h"
 #include "ferry/unique_fd.h"
-#include "image/output_file.h"
 
 namespace ferry {
 

@@ -9,7 +9,6 @@
 #include <cstring>
 #include <vector>
 
-#include "base/checksum.h"
 #include "memory/extent_walker.h"
 #include "memory/zero_page.h"
 
@@ -91,8 +90,17 @@ Result<void> clear(const MemoryRegion& region, const PageRun& run) {
   return write_zeros(region, run);  // a file system that has no holes
 }
 
+void RegionDigest::add(std::uint64_t offset, std::span<const std::byte> bytes) {
+  for (std::uint64_t at = 0; at < bytes.size(); at += k_unit_bytes) {
+    const auto unit = bytes.subspan(at, std::min<std::uint64_t>(k_unit_bytes, bytes.size() - at));
+    if (is_zero(unit)) continue;
+    digest_.update(little_endian(offset + at));
+    digest_.update(unit);
+  }
+}
+
 Result<std::array<std::byte, 16>> digest_of(const MemoryRegion& region, std::stop_token stop) {
-  StreamDigest digest;
+  RegionDigest digest;
   std::vector<std::byte> staging(region.host == nullptr ? k_digest_piece : 0);
   ExtentWalker extents(region);
   while (const auto extent = FERRY_TRY(extents.next())) {
@@ -103,13 +111,7 @@ Result<std::array<std::byte, 16>> digest_of(const MemoryRegion& region, std::sto
       PageRun piece = rest;
       piece.length = std::min<std::uint64_t>(rest.length, k_digest_piece);
       const auto bytes = FERRY_TRY(view(region, piece, staging));
-      for (std::uint64_t at = 0; at < bytes.size(); at += k_unit_bytes) {
-        const auto unit =
-            bytes.subspan(at, std::min<std::uint64_t>(k_unit_bytes, bytes.size() - at));
-        if (is_zero(unit)) continue;
-        digest.update(little_endian(piece.offset + at));
-        digest.update(unit);
-      }
+      digest.add(piece.offset, bytes);
       rest.offset += piece.length;
       rest.length -= piece.length;
     }

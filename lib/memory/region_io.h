@@ -6,6 +6,7 @@
 #include <span>
 #include <stop_token>
 
+#include "base/checksum.h"
 #include "ferry/memory.h"
 #include "ferry/result.h"
 
@@ -23,6 +24,17 @@ Result<void> store(const MemoryRegion& region, std::uint64_t offset,
 
 /// Makes a run read as zeros; gives its blocks back where the memory can.
 Result<void> clear(const MemoryRegion& region, const PageRun& run);
+
+/// The digest of a region, made of its units piece by piece, in order: see digest_of().
+class RegionDigest {
+ public:
+  /// The bytes at `offset`, which is a multiple of a unit.
+  void add(std::uint64_t offset, std::span<const std::byte> bytes);
+  std::array<std::byte, 16> value() const noexcept { return digest_.value(); }
+
+ private:
+  StreamDigest digest_;
+};
 
 /// A digest of a region's content: XXH3-128 over every unit that is not all zeros, in order, each
 /// preceded by its offset as eight little-endian bytes. Holes cost nothing, then. A stop request

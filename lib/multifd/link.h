@@ -47,6 +47,8 @@ class Link {
 
   void cancel(Errc why) noexcept { channel_->cancel(why); }
   const ChannelInfo& info() const noexcept { return channel_->info(); }
+  /// Null where nothing is encrypted in this process.
+  CryptoClock* crypto_clock() const noexcept { return channel_->facets().crypto_clock; }
   /// Null where the channel copies whatever it is lent.
   ZeroCopyIo* zero_copy() const noexcept { return channel_->facets().zero_copy; }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ferry/memory.h"
+#include "ferry/report.h"
 #include "ferry/result.h"
 #include "wire/packet.h"
 
@@ -51,6 +52,9 @@ class PacketBuilder {
   /// Is all of it? Then it may go on loan.
   bool all_in_place() const noexcept { return in_place_ && staged_ == 0; }
 
+  /// What adding has cost since the last clear(): reading, looking for zeros, checksums.
+  const LaneTimes& spent() const noexcept { return spent_; }
+
   /// Bytes of payload that a packet should not go beyond, k_most_bytes at most; one piece of 64 KiB
   /// always has room.
   void set_room(std::size_t bytes) noexcept {
@@ -78,6 +82,7 @@ class PacketBuilder {
   bool in_place_ = false;
   std::size_t room_ = k_most_bytes;
   std::uint64_t zero_bytes_ = 0;
+  LaneTimes spent_;
 };
 
 }  // namespace ferry

@@ -56,7 +56,11 @@ void PageReceiver::join() {
 
 void PageReceiver::read_lane(std::uint16_t index, Link& link) {
   const auto read_all = [&]() -> Result<void> {
-    while (const auto message = FERRY_TRY(link.next())) {
+    while (true) {
+      const auto begin = Clock::now();
+      const auto message = FERRY_TRY(link.next());
+      if (!message) break;
+      lane(index).clock().add({.socket = Clock::now() - begin});
       if (message->kind != wire::MessageKind::packet) {
         return fail(Errc::protocol,
                     fmt::format("channel {}: a control frame on a page channel", index));
@@ -163,6 +167,24 @@ PageReceiver::Totals PageReceiver::totals() const {
   const std::scoped_lock lock(mutex_);
   totals.rounds = round_;
   return totals;
+}
+
+LaneTimes PageReceiver::times() const {
+  LaneTimes times;
+  for (const auto& lane : lanes_) times += lane->report().times;
+  return times;
+}
+
+std::vector<LaneReport> PageReceiver::lane_reports() const {
+  std::vector<LaneReport> reports;
+  for (const auto& lane : lanes_) reports.push_back(lane->report());
+  return reports;
+}
+
+std::uint64_t PageReceiver::page_faults() const {
+  std::uint64_t faults = 0;
+  for (const auto& lane : lanes_) faults += lane->page_faults();
+  return faults;
 }
 
 wire::Transcript PageReceiver::transcript() const {

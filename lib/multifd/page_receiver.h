@@ -54,6 +54,11 @@ class PageReceiver {
   /// Thread-safe.
   Totals totals() const;
   std::uint64_t total_bytes() const noexcept { return memory_.total_bytes(); }
+  /// Thread-safe. Where the time of all lanes went, or of each.
+  LaneTimes times() const;
+  std::vector<LaneReport> lane_reports() const;
+  /// Thread-safe. Pages of memory that were touched for the first time.
+  std::uint64_t page_faults() const;
 
   /// The last round is over: no packet is taken any more. Errc::protocol where another has begun.
   Result<void> freeze();

@@ -57,6 +57,18 @@ bool PageSender::end_round() {
   return true;
 }
 
+void PageSender::round_acknowledged() {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) lane->round_acknowledged();
+}
+
+std::vector<LaneReport> PageSender::lane_reports() const {
+  std::vector<LaneReport> reports;
+  const std::scoped_lock lock(mutex_);
+  for (const auto& lane : lanes_) reports.push_back(lane->report());
+  return reports;
+}
+
 Result<void> PageSender::resend(const wire::Nak& nak) {
   const std::scoped_lock lock(mutex_);
   if (nak.lane >= lanes_.size()) {

@@ -31,6 +31,9 @@ class PageSender {
   /// False after close(). What was damaged may still be asked for, until the round is acknowledged.
   bool end_round();
 
+  /// The receiver has all of the round that was ended.
+  void round_acknowledged();
+
   /// Thread-safe. A receiver asks for runs again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
@@ -54,6 +57,7 @@ class PageSender {
   };
   /// Thread-safe.
   Totals totals() const;
+  std::vector<LaneReport> lane_reports() const;
 
  private:
   const GuestMemory& memory_;

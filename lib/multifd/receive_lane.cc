@@ -35,14 +35,36 @@ Result<void> ReceiveLane::take(std::span<const std::byte> bytes, Link& link) {
   if ((header.flags & wire::k_end_round) != 0) round_ended_ = true;
   if (!round_ended_ || !outstanding_.empty()) return {};
   round_ended_ = false;
-  return receiver_.arrive();
+  const auto begin = Clock::now();
+  auto arrived = receiver_.arrive();
+  clock_.add({.idle = Clock::now() - begin});
+  return arrived;
 }
 
 Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& link) {
   FERRY_TRY(admit(packet.header));
+  const Stretch reading;
+  const auto decrypted_before = decrypting(link.crypto_clock());
   FERRY_TRY(read_payload(packet.header, link));
+  LaneTimes spent = reading.in_channel(decrypting(link.crypto_clock()) - decrypted_before);
+  faults_.fetch_add(reading.page_faults(), std::memory_order_relaxed);
   record_packet(transcript_, packet.checksum, packet.header.payload_bytes);
-  return settle(packet.header);
+
+  placing_ = {};
+  const auto begin = Clock::now();
+  auto settled = settle(packet.header);
+  spent.checksum = Clock::now() - begin - placing_;
+  spent.place = placing_;
+  clock_.add(spent);
+  return settled;
+}
+
+LaneReport ReceiveLane::report() const {
+  return {.lane = index_,
+          .wire_bytes = wire_bytes(),
+          .packets = packets(),
+          .resent = damaged_units_.load(std::memory_order_relaxed),
+          .times = clock_.times()};
 }
 
 Result<void> ReceiveLane::admit(const wire::PacketHeader& header) const {
@@ -146,7 +168,10 @@ Result<void> ReceiveLane::store_unless_mapped(const PageRun& run,
                                               std::span<const std::byte> bytes) {
   const MemoryRegion& region = *FERRY_TRY(receiver_.memory_.check(run));
   if (region.host != nullptr) return {};  // it was read to its place
-  return store(region, run.offset, bytes);
+  const auto begin = Clock::now();
+  auto stored = store(region, run.offset, bytes);
+  placing_ += Clock::now() - begin;
+  return stored;
 }
 
 Result<void> ReceiveLane::damaged(const PageRun& unit, bool is_resend) {
@@ -168,6 +193,7 @@ Result<void> ReceiveLane::damaged(const PageRun& unit, bool is_resend) {
   ++entry->second;
   append(bad_, unit);
   receiver_.damaged_units_.fetch_add(1, std::memory_order_relaxed);
+  damaged_units_.fetch_add(1, std::memory_order_relaxed);
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ferry/memory.h"
+#include "multifd/lane_clock.h"
 #include "multifd/link.h"
 #include "wire/packet.h"
 
@@ -31,6 +32,10 @@ class ReceiveLane {
   wire::LaneTranscript transcript() const { return transcript_; }
   std::uint64_t wire_bytes() const noexcept { return wire_bytes_.load(std::memory_order_relaxed); }
   std::uint64_t packets() const noexcept { return packets_.load(std::memory_order_relaxed); }
+  std::uint64_t page_faults() const noexcept { return faults_.load(std::memory_order_relaxed); }
+  /// Thread-safe.
+  LaneClock& clock() noexcept { return clock_; }
+  LaneReport report() const;
 
  private:
   using Unit = std::pair<RegionId, std::uint64_t>;  // a unit's region and offset
@@ -54,6 +59,10 @@ class ReceiveLane {
   wire::LaneTranscript transcript_;
   std::atomic<std::uint64_t> wire_bytes_ = 0;
   std::atomic<std::uint64_t> packets_ = 0;
+  std::atomic<std::uint64_t> faults_ = 0;  // pages touched for the first time
+  std::atomic<std::uint64_t> damaged_units_ = 0;
+  LaneClock clock_;
+  std::chrono::nanoseconds placing_{};  // of the packet at hand
   bool round_ended_ = false;
 
   std::vector<std::byte> buffer_;         // for regions without a mapping; grows to one payload

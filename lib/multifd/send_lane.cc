@@ -104,6 +104,27 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
   return {};
 }
 
+void SendLane::round_acknowledged() {
+  std::optional<Clock::time_point> since;
+  {
+    const std::scoped_lock lock(mutex_);
+    since = std::exchange(ended_round_at_, std::nullopt);
+  }
+  if (since) counters_.clock.add({.receiver = Clock::now() - *since});
+}
+
+LaneReport SendLane::report() const {
+  LaneReport report{.lane = index_,
+                    .wire_bytes = counters_.wire_bytes.load(std::memory_order_relaxed),
+                    .packets = transcript().packets,
+                    .resent = counters_.resent_units.load(std::memory_order_relaxed),
+                    .zero_copy_fallbacks = zero_copy_fallbacks(),
+                    .times = counters_.clock.times()};
+  // A lane that waits for the receiver has no work, either: it is one and the same time.
+  report.times.idle = std::max(report.times.idle - report.times.receiver, {});
+  return report;
+}
+
 wire::LaneTranscript SendLane::transcript() const {
   const std::scoped_lock lock(mutex_);
   return transcript_;
@@ -148,6 +169,7 @@ std::optional<PageWork> SendLane::wait_for_work() {
     return !orders_.empty();
   });
   const auto waited = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
+  counters_.clock.add({.idle = waited});
   counters_.wait_micros.fetch_add(static_cast<std::uint64_t>(waited.count()),
                                   std::memory_order_relaxed);
   return work;
@@ -157,6 +179,10 @@ Result<void> SendLane::obey(const Order& order) {
   FERRY_TRY(send_packet(0, 0));
   if (order.runs.empty()) {
     FERRY_TRY(send_packet(wire::k_end_round, 0));
+    {
+      const std::scoped_lock lock(mutex_);
+      ended_round_at_ = Clock::now();
+    }
     return link_.flush();  // the peer answers this round anyway: the wait costs nothing
   }
   for (const PageRun& run : order.runs) {
@@ -213,11 +239,23 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
   return {};
 }
 
-/// Memory of the guest may go on loan; a header and the staging buffer are used again at once.
 Result<void> SendLane::put(const wire::EncodedHeader& header) {
+  LaneTimes spent = packet_.spent();
   if (options_.bandwidth) {
+    const auto begin = Clock::now();
     options_.bandwidth->acquire(header.bytes.size() + packet_.header().payload_bytes, unbounded_);
+    spent.bandwidth = Clock::now() - begin;
   }
+  const Stretch stretch;
+  const auto encrypted_before = encrypting(link_.crypto_clock());
+  auto written = write(header);
+  spent += stretch.in_channel(encrypting(link_.crypto_clock()) - encrypted_before);
+  counters_.clock.add(spent);
+  return written;
+}
+
+/// Memory of the guest may go on loan; a header and the staging buffer are used again at once.
+Result<void> SendLane::write(const wire::EncodedHeader& header) {
   const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
   std::vector<iovec> message{piece_of(header.bytes)};
   if (lend && link_.zero_copy() && link_.zero_copy()->worthwhile()) {

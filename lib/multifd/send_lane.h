@@ -13,6 +13,7 @@
 #include "base/bounded_queue.h"
 #include "ferry/guest.h"
 #include "ferry/memory.h"
+#include "multifd/lane_clock.h"
 #include "multifd/link.h"
 #include "multifd/packet_builder.h"
 
@@ -42,6 +43,7 @@ struct SendCounters {
   std::atomic<std::uint64_t> zero_bytes = 0;
   std::atomic<std::uint64_t> resent_units = 0;
   std::atomic<std::uint64_t> wait_micros = 0;  ///< without work
+  LaneClock clock;                             ///< has a lock of its own
 };
 
 /// Takes runs, in a thread of its own, from the queue that all lanes share, and orders that are for
@@ -68,12 +70,18 @@ class SendLane {
   /// wakes every one of them.
   void end_round();
 
+  /// Thread-safe. The receiver has acknowledged the round that was ended: until now it was waited
+  /// for.
+  void round_acknowledged();
+
   /// Thread-safe. Sends damaged runs again. Bounded, since a receiver may lie: each packet can be
   /// refused once, in the order of sending, what was sent again k_max_resends times only, and no
   /// more than k_max_damaged_runs pages wait to be sent again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
   wire::LaneTranscript transcript() const;
+  /// Thread-safe.
+  LaneReport report() const;
   const SendCounters& counters() const noexcept { return counters_; }
   /// Thread-safe.
   std::uint64_t zero_copy_fallbacks() const noexcept {
@@ -93,6 +101,7 @@ class SendLane {
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
   Result<void> put(const wire::EncodedHeader& header);
+  Result<void> write(const wire::EncodedHeader& header);
   std::optional<Order> next_order();
   std::optional<PageWork> wait_for_work();
 
@@ -112,8 +121,9 @@ class SendLane {
   Motion motion_ = Motion::still;
   std::deque<Order> orders_;
   wire::LaneTranscript transcript_;
-  std::uint64_t next_nak_ = 0;                  // the lowest sequence that may still be refused
-  std::uint64_t waiting_units_ = 0;             // of memory, in orders: k_max_damaged_runs at most
+  std::uint64_t next_nak_ = 0;       // the lowest sequence that may still be refused
+  std::uint64_t waiting_units_ = 0;  // of memory, in orders: k_max_damaged_runs at most
+  std::optional<Clock::time_point> ended_round_at_;
   std::map<std::uint64_t, unsigned> attempts_;  // of the packets of this round that were resends
 
   std::thread thread_;  // last: it uses all of the above

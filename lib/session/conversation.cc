@@ -75,8 +75,13 @@ void Conversation::stop_requested() {
 }
 
 Result<void> Conversation::send(const wire::ControlFrame& frame) {
-  if (auto error = first_.get()) return std::unexpected(std::move(*error));
+  FERRY_TRY(whole());
   return link_.send(frame);
+}
+
+Result<void> Conversation::whole() const {
+  if (auto error = first_.get()) return std::unexpected(std::move(*error));
+  return {};
 }
 
 Result<wire::ControlFrame> Conversation::next() {

@@ -58,6 +58,9 @@ class Conversation {
   template <class Frame>
   Result<Frame> expect();
 
+  /// Thread-safe. The first failure anywhere, where there was one.
+  Result<void> whole() const;
+
   /// Thread-safe. What the peer's last heartbeat said has arrived there.
   std::uint64_t peer_verified();
 

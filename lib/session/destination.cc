@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/escape.h"
 #include "memory/region_io.h"
 #include "session/greeting.h"
 
@@ -31,7 +32,12 @@ Task<std::unique_ptr<Channel>> only_channel(std::unique_ptr<Listener> listener) 
 
 Destination::Destination(Runtime& runtime, DestinationGuest& guest, const ReceiveOptions& options,
                          std::stop_token stop)
-    : runtime_(runtime), guest_(guest), options_(options), stop_(std::move(stop)), arrivals_(1) {}
+    : runtime_(runtime),
+      guest_(guest),
+      options_(options),
+      stop_(std::move(stop)),
+      arrivals_(1),
+      device_state_(options.max_state_bytes, options.state_folder) {}
 
 Destination::~Destination() {
   rendezvous_.reset();  // nobody brings channels any more
@@ -103,7 +109,7 @@ Result<void> Destination::converse(std::unique_ptr<Channel> channel) {
   if (options_.observer.connected) options_.observer.connected(info_);
   Conversation::Role role{
       .peer = "the sender",
-      .intercept = [](const wire::ControlFrame&) -> Result<bool> { return false; },
+      .intercept = [this](const wire::ControlFrame& frame) { return intercept(frame); },
       .packet = {},
       .heartbeat =
           [this] {
@@ -194,11 +200,76 @@ Result<void> Destination::on(const wire::Prepare& frame) {
                     frame.transcript == ours ? "is ours" : "differs from ours"));
   }
   FERRY_TRY(check_digests(frame.digests));
+  FERRY_TRY(load_state());
   FERRY_TRY(guest_.prepare());
   FERRY_TRY(enter(DestinationEvent::prepared));
+  FERRY_TRY(conversation_->send(lane_times()));
   return conversation_->send(wire::Ready{.transcript = ours,
                                          .units_received = pages_->units_received(),
                                          .units_suspect = pages_->units_suspect()});
+}
+
+/// Device state is kept where it is read: the conducting thread has other things to do, and a frame
+/// that waits for it would hold up those behind it. A PREPARE goes on to it, and with it the spool.
+Result<bool> Destination::intercept(const wire::ControlFrame& frame) {
+  if (const auto* section = std::get_if<wire::StateSectionFrame>(&frame)) {
+    FERRY_TRY(device_state_.begin_section(section->name, section->version));
+  } else if (const auto* piece = std::get_if<wire::StatePiece>(&frame)) {
+    FERRY_TRY(device_state_.append(piece->bytes));
+  } else if (const auto* end = std::get_if<wire::StateEnd>(&frame)) {
+    FERRY_TRY(device_state_.end_section(end->length, end->checksum));
+  } else {
+    if (std::holds_alternative<wire::Prepare>(frame)) FERRY_TRY(device_state_.close());
+    return false;
+  }
+  return true;
+}
+
+namespace {
+
+/// Sections of a spool, as long as the session is whole: loading gigabytes is to end with it.
+class WhileWhole final : public StateOrigin {
+ public:
+  WhileWhole(StateOrigin& inner, Conversation& conversation)
+      : inner_(inner), conversation_(conversation) {}
+  Result<std::optional<StateSection>> next_section() override {
+    FERRY_TRY(conversation_.whole());
+    return inner_.next_section();
+  }
+  Result<std::span<const std::byte>> next_piece() override {
+    FERRY_TRY(conversation_.whole());
+    return inner_.next_piece();
+  }
+
+ private:
+  StateOrigin& inner_;
+  Conversation& conversation_;
+};
+
+}  // namespace
+
+Result<void> Destination::load_state() {
+  WhileWhole origin(device_state_, *conversation_);
+  StateReader in(origin);
+  FERRY_TRY(guest_.load_state(in));
+  const auto left = FERRY_TRY(in.next());
+  if (!left) return {};
+  return fail(Errc::guest, fmt::format("load device state {}: the guest did not read it",
+                                       in_quotes(left->name)));
+}
+
+wire::LaneTimesFrame Destination::lane_times() const {
+  const auto micros = [](std::chrono::nanoseconds time) {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+  };
+  const LaneTimes times = pages_->times();
+  return {.waiting = micros(times.idle + times.socket),
+          .copying = micros(times.copy),
+          .decrypting = micros(times.encrypt),
+          .checking = micros(times.checksum),
+          .placing = micros(times.place),
+          .faults = pages_->page_faults()};
 }
 
 Result<void> Destination::check_digests(const std::vector<wire::Digest>& digests) {
@@ -285,6 +356,8 @@ void Destination::add_to(Report& report) const {
   report.verify = verified_;
   report.channels = lanes_;
   report.bytes = memory_.total_bytes();
+  report.state_bytes = device_state_.bytes();
+  report.state_sections = device_state_.sections();
   if (rendezvous_) report.refused = rendezvous_->refused();
   if (!pages_) return;
   const PageReceiver::Totals totals = pages_->totals();
@@ -294,6 +367,7 @@ void Destination::add_to(Report& report) const {
   report.suspect = totals.suspect_units;
   report.rounds = totals.rounds;
   report.packets = totals.packets;
+  report.lanes = pages_->lane_reports();
 }
 
 }  // namespace ferry

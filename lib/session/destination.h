@@ -14,6 +14,7 @@
 #include "session/conversation.h"
 #include "session/rendezvous.h"
 #include "session/state.h"
+#include "session/state_spool.h"
 
 namespace ferry {
 
@@ -53,6 +54,9 @@ class Destination {
   Result<void> on(const Frame& frame);
 
   void receive_pages(unsigned lanes);
+  Result<bool> intercept(const wire::ControlFrame& frame);
+  Result<void> load_state();
+  wire::LaneTimesFrame lane_times() const;
   Result<void> check_digests(const std::vector<wire::Digest>& digests);
   Result<void> take_packet(std::span<const std::byte> header, Link& link);
   void page_channel(const wire::Hello& hello, std::unique_ptr<Channel> channel);
@@ -75,6 +79,8 @@ class Destination {
 
   BoundedQueue<Arrival> arrivals_;  // the control channel
   FirstError door_error_;
+  // Filled by the control channel's reader until PREPARE, read by run() after it.
+  StateSpool device_state_;
   std::unique_ptr<Conversation> conversation_;
 
   mutable std::mutex mutex_;  // guards the pointer

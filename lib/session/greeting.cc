@@ -38,6 +38,7 @@ Task<Greeted> connect_and_introduce(EventLoop& loop, Transport& transport, Uri t
   if (secret && binding != nullptr) hello.proof = binding->prove(*secret, hello.index);
   const wire::HelloAck ack = co_await introduce(loop, *greeted.channel, hello);
   greeted.secret = ack.secret;
+  greeted.features = ack.optional_features & hello.optional_features;
   co_return std::move(greeted);
 }
 
@@ -119,6 +120,7 @@ wire::HelloAck judge(const wire::Hello& hello) {
   ack.verdict = accepted;
   ack.version = std::min(hello.version_max, wire::k_version_max);
   ack.session = hello.session;
+  ack.optional_features = hello.optional_features & wire::k_known_optional_features;
   return ack;
 }
 

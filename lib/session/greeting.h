@@ -31,6 +31,7 @@ Task<wire::HelloAck> introduce(EventLoop& loop, Channel& channel, wire::Hello he
 struct Greeted {
   std::unique_ptr<Channel> channel;
   std::optional<wire::Secret> secret;  ///< of an encrypted session, from its control channel
+  std::uint32_t features = 0;          ///< optional ones, that the peer knows as well
 };
 
 /// Connects to `to` and introduces itself there, all of it before `deadline`. With the session's

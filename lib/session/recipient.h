@@ -1,9 +1,11 @@
 // Who receives, as the source sees it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
+#include "ferry/device_state.h"
 #include "ferry/guest.h"
 #include "ferry/memory.h"
 #include "ferry/result.h"
@@ -12,9 +14,15 @@
 
 namespace ferry {
 
+/// What the way to a recipient has carried, and what it costs to ask something there.
+struct LineFigures {
+  std::uint64_t wire_bytes = 0;           ///< of pages, so far
+  std::chrono::nanoseconds round_trip{};  ///< 0: unknown, or nothing
+};
+
 /// The other end of a migration: a peer behind channels, or a file that has nobody to say READY.
-/// The source's state machine drives it from one thread, in this order: layout; rounds; prepare;
-/// commit. A failure is final.
+/// The source's state machine drives it from one thread, in this order: layout; rounds; with the
+/// guest paused a round, device state, and a round again; prepare; commit. A failure is final.
 class Recipient {
  public:
   virtual ~Recipient() = default;
@@ -29,8 +37,15 @@ class Recipient {
   /// on the way and belongs to the next round.
   virtual Result<void> end_round(std::uint32_t round, DirtyBitmap& again) = 0;
 
-  /// Blocks until all of it is there for good. `digests`: one a region, or none. After success
-  /// nothing but commit() can end the migration: a stop request is no longer heard.
+  /// Where device state goes, between two rounds and at most once. What it was given may still be
+  /// under way when it returns; prepare() waits for it. It stays the recipient's.
+  virtual StateSink& state() = 0;
+
+  virtual LineFigures line() const = 0;
+
+  /// Blocks until all of it is there for good: memory, and state loaded where there is a guest.
+  /// `digests`: one a region, or none. After success nothing but commit() can end the migration: a
+  /// stop request is no longer heard.
   virtual Result<void> prepare(std::vector<wire::Digest> digests) = 0;
 
   /// Hands the guest over. After a failure nobody knows who has it.

@@ -2,15 +2,19 @@
 
 #include <fmt/format.h>
 
+#include "session/convergence.h"
 #include "session/greeting.h"
+#include "session/limit.h"
 
 namespace ferry {
 
 RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
-                                 const SendOptions& options, std::stop_token stop)
+                                 const SendOptions& options, const PrecopyGauge& gauge,
+                                 std::stop_token stop)
     : runtime_(runtime),
       memory_(memory),
       options_(options),
+      gauge_(gauge),
       stop_(std::move(stop)),
       session_(fresh_session_id()),
       sender_(memory, {.zero_copy = options.zero_copy, .bandwidth = options.bandwidth},
@@ -22,11 +26,14 @@ Result<void> RemoteRecipient::connect(Transport& transport, const Uri& to) {
   if (transport.lines() == Lines::one) return adopt(FERRY_TRY(reach(transport, to)));
   transport_ = &transport;
   to_ = to;
-  const wire::Hello hello{.session = session_, .role = wire::Role::control};
+  const wire::Hello hello{.session = session_,
+                          .role = wire::Role::control,
+                          .optional_features = wire::k_known_optional_features};
   const auto deadline = Clock::now() + options_.timeout;
   Greeted greeted = FERRY_TRY(
       block_on(runtime_.loop(), dial(runtime_.loop(), transport, to, hello, {}, deadline), stop_));
   secret_ = greeted.secret;
+  features_ = greeted.features;
   return converse(std::move(greeted.channel));
 }
 
@@ -38,11 +45,14 @@ Result<std::unique_ptr<Channel>> RemoteRecipient::reach(Transport& transport, co
 }
 
 Result<void> RemoteRecipient::adopt(std::unique_ptr<Channel> solo) {
-  const wire::Hello hello{.session = session_, .role = wire::Role::solo};
+  const wire::Hello hello{.session = session_,
+                          .role = wire::Role::solo,
+                          .optional_features = wire::k_known_optional_features};
   const auto deadline = Clock::now() + options_.timeout;
   EventLoop& loop = runtime_.loop();
-  FERRY_TRY(block_on(loop, loop.within(deadline, introduce(loop, *solo, hello), "open a session"),
-                     stop_));
+  const wire::HelloAck ack = FERRY_TRY(block_on(
+      loop, loop.within(deadline, introduce(loop, *solo, hello), "open a session"), stop_));
+  features_ = ack.optional_features & hello.optional_features;
   return converse(std::move(solo));
 }
 
@@ -73,8 +83,10 @@ Result<void> RemoteRecipient::layout(const Layout& layout) {
 
 Result<void> RemoteRecipient::open_lanes() {
   const auto count = static_cast<std::uint16_t>(options_.channels);
+  const auto asked_at = Clock::now();
   FERRY_TRY(conversation_->send(wire::AddChannels{.first = 0, .count = count}));
   FERRY_TRY(conversation_->expect<wire::ChannelsAck>());
+  round_trip_ = Clock::now() - asked_at;  // the receiver has hardly anything to do for it
 
   const auto deadline = Clock::now() + options_.timeout;
   std::vector<Task<Greeted>> dials;
@@ -134,6 +146,7 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
     const auto* ack = std::get_if<wire::RoundAck>(&frame);
     if (ack != nullptr && ack->round == round) {
       watch_.reset();
+      sender_.round_acknowledged();
       return {};
     }
     return fail(Errc::protocol, fmt::format("end round {}: the receiver answered '{}'", round,
@@ -141,7 +154,77 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
   }
 }
 
+LineFigures RemoteRecipient::line() const {
+  return {.wire_bytes = sender_.totals().wire_bytes, .round_trip = round_trip_};
+}
+
+Result<void> RemoteRecipient::begin_section(std::string_view name, std::uint32_t version) {
+  if ((features_ & wire::k_device_state) == 0) {
+    return fail(Errc::refused,
+                fmt::format("send device state to {}: the receiver is of a version that takes none",
+                            info_.peer));
+  }
+  if (!end_of_state_) watch_state();
+  return send_state(wire::StateSectionFrame{std::string(name), version});
+}
+
+namespace {
+
+// Looked at so often, while device state goes.
+constexpr std::chrono::milliseconds k_glance{300};
+
+/// The caller may be blocked in a write to the control channel when the session fails: it must come
+/// back to say its last words, and after a while does without them.
+Task<void> cancel_after_failure(EventLoop& loop, Conversation& conversation) {
+  while (conversation.whole()) co_await loop.sleep_until(Clock::now() + k_glance);
+  co_await loop.sleep_until(Clock::now() + k_glance);
+  conversation.link().cancel(Errc::timed_out);
+}
+
+}  // namespace
+
+/// A receiver that is alive and does not read would hold a guest that is paused. A guest that takes
+/// its time to save holds nobody but itself.
+void RemoteRecipient::watch_state() {
+  end_of_state_.emplace(runtime_.loop(), cancel_after_failure(runtime_.loop(), *conversation_));
+  watch_.emplace(
+      runtime_.loop(), options_.timeout, [this] { return state_moved(); },
+      [this] {
+        conversation_->fail({Errc::timed_out,
+                             0,
+                             fmt::format("send device state to {}: none was taken for a while, "
+                                         "though the receiver is alive",
+                                         info_.peer),
+                             {}});
+      });
+}
+
+Result<void> RemoteRecipient::send_state(const wire::ControlFrame& frame) {
+  state_frames_.fetch_add(1, std::memory_order_relaxed);  // odd: one is being written
+  auto sent = conversation_->send(frame);
+  state_frames_.fetch_add(1, std::memory_order_relaxed);
+  return sent;
+}
+
+/// Changes whenever a piece has gone, and as long as there is none to go.
+std::uint64_t RemoteRecipient::state_moved() {
+  const std::uint64_t frames = state_frames_.load(std::memory_order_relaxed);
+  return frames % 2 == 1 ? frames : frames + 2 * ++glances_;
+}
+
+/// One frame a piece, on the control channel: the receiver keeps it, and where it is slow to do so
+/// this blocks.
+Result<void> RemoteRecipient::append(std::span<const std::byte> piece) {
+  return send_state(wire::StatePiece{{piece.begin(), piece.end()}});
+}
+
+Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t checksum) {
+  return send_state(wire::StateEnd{.length = length, .checksum = checksum});
+}
+
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
+  watch_.reset();
+  end_of_state_.reset();
   const wire::Transcript ours = sender_.transcript();
   FERRY_TRY(conversation_->send(wire::Prepare{.transcript = ours, .digests = std::move(digests)}));
   const auto ready = FERRY_TRY(conversation_->expect<wire::Ready>());
@@ -179,6 +262,11 @@ Error RemoteRecipient::give_up(Error error) {
 }
 
 Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
+  if (const auto* times = std::get_if<wire::LaneTimesFrame>(&frame)) {
+    const std::scoped_lock lock(mutex_);
+    receiver_ = *times;
+    return true;
+  }
   const auto* nak = std::get_if<wire::Nak>(&frame);
   if (nak == nullptr) return false;
   FERRY_TRY(sender_.resend(*nak));
@@ -197,10 +285,17 @@ wire::Heartbeat RemoteRecipient::heartbeat() const {
 }
 
 Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
-  return {.bytes_total = memory_.total_bytes(),
-          .bytes_done = peer.bytes_verified,
-          .wire_bytes = sender_.totals().wire_bytes,
-          .elapsed = Clock::now() - began_};
+  Progress progress{.bytes_total = memory_.total_bytes(),
+                    .bytes_done = peer.bytes_verified,
+                    .wire_bytes = sender_.totals().wire_bytes,
+                    .elapsed = Clock::now() - began_,
+                    .precopy = gauge_.now()};
+  // Nothing is known yet of what the guest writes; how the first round gets on is.
+  if (progress.precopy && progress.precopy->round == 0 && progress.bytes_done > 0) {
+    progress.precopy->eta = time_for(progress.bytes_total - progress.bytes_done,
+                                     measured_rate(progress.bytes_done, progress.elapsed));
+  }
+  return progress;
 }
 
 void RemoteRecipient::add_to(Report& report) const {
@@ -215,6 +310,9 @@ void RemoteRecipient::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = info_.peer;
   report.cipher = info_.cipher;
+  report.lanes = sender_.lane_reports();
+  const std::scoped_lock lock(mutex_);
+  report.limit = what_limited(report.lanes, receiver_);
 }
 
 }  // namespace ferry

@@ -1,6 +1,7 @@
 // A recipient behind channels: the source's end of a session.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,6 +11,7 @@
 #include "ferry/runtime.h"
 #include "multifd/page_sender.h"
 #include "session/conversation.h"
+#include "session/precopy_gauge.h"
 #include "session/progress_watch.h"
 #include "session/recipient.h"
 #include "wire/hello.h"
@@ -18,10 +20,11 @@ namespace ferry {
 
 /// Speaks to a destination: frames on the control channel, pages on N lanes, or all of it on one
 /// solo channel. Driven by one thread; made and destroyed there.
-class RemoteRecipient final : public Recipient {
+class RemoteRecipient final : public Recipient, private StateSink {
  public:
+  /// `gauge` is what progress says of the rounds.
   RemoteRecipient(Runtime& runtime, const GuestMemory& memory, const SendOptions& options,
-                  std::stop_token stop);
+                  const PrecopyGauge& gauge, std::stop_token stop);
   ~RemoteRecipient() override;
 
   /// First of all, one of these: reach the peer, by a control channel or (Lines::one) by the only
@@ -33,6 +36,8 @@ class RemoteRecipient final : public Recipient {
   Result<void> begin_round(std::uint32_t round, Motion motion) override;
   Result<void> submit(const PageRun& run, Content content) override;
   Result<void> end_round(std::uint32_t round, DirtyBitmap& again) override;
+  StateSink& state() override { return *this; }
+  LineFigures line() const override;
   Result<void> prepare(std::vector<wire::Digest> digests) override;
   Result<void> commit(const OwnerToken& token) override;
 
@@ -45,18 +50,26 @@ class RemoteRecipient final : public Recipient {
   void add_to(Report& report) const;
 
  private:
+  Result<void> begin_section(std::string_view name, std::uint32_t version) override;
+  Result<void> append(std::span<const std::byte> piece) override;
+  Result<void> end_section(std::uint64_t length, std::uint64_t checksum) override;
+
   Result<std::unique_ptr<Channel>> reach(Transport& transport, const Uri& to);
   Result<void> converse(std::unique_ptr<Channel> channel);
   Result<void> open_lanes();
   Result<bool> intercept(const wire::ControlFrame& frame);
   void cut(Errc why);
   void watch_progress();
+  void watch_state();
+  Result<void> send_state(const wire::ControlFrame& frame);
+  std::uint64_t state_moved();
   wire::Heartbeat heartbeat() const;
   Progress progress(const wire::Heartbeat& peer) const;
 
   Runtime& runtime_;
   const GuestMemory& memory_;
   const SendOptions& options_;
+  const PrecopyGauge& gauge_;
   const std::stop_token stop_;
   const Clock::time_point began_ = Clock::now();
   std::uint64_t suspect_units_ = 0;
@@ -65,15 +78,24 @@ class RemoteRecipient final : public Recipient {
   Uri to_;
   wire::SessionId session_;
   std::optional<wire::Secret> secret_;  // of an encrypted session
+  std::uint32_t features_ = 0;          // optional ones, that both sides know
   ChannelInfo info_;                    // of the control channel
+  std::chrono::nanoseconds round_trip_{};
 
   std::unique_ptr<Conversation> conversation_;
 
-  mutable std::mutex mutex_;  // guards the links' list, which cut() may walk on any thread
+  // Guards the links' list, which cut() may walk on any thread, and the next two.
+  mutable std::mutex mutex_;
   bool cut_ = false;
+  std::optional<wire::LaneTimesFrame> receiver_;  // where its lanes' time went
   std::vector<std::unique_ptr<Link>> links_;
   PageSender sender_;
-  std::optional<ProgressWatch> watch_;  // of a round; last: it uses all of the above
+  // Begun and ended writes of device state: odd while one is under way. The watch wants no more.
+  std::atomic<std::uint64_t> state_frames_ = 0;
+  std::uint64_t glances_ = 0;  // the loop's
+  // Of a round, and of device state; last: they use all of the above.
+  std::optional<ProgressWatch> watch_;
+  std::optional<Background> end_of_state_;
 };
 
 }  // namespace ferry

@@ -1,13 +1,14 @@
 #include "session/source.h"
 
-#include <sys/random.h>
+#include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 #include "ferry/event_loop.h"
-#include "memory/extent_walker.h"
 #include "memory/region_io.h"
+#include "session/fresh_token.h"
 
 namespace ferry {
 namespace {
@@ -24,13 +25,17 @@ class Tracking {
   DirtyTracker& tracker_;
 };
 
-OwnerToken fresh_token() {
-  OwnerToken token;
-  // At most 256 bytes are never cut short, and the pool is full by the time anything runs.
-  [[maybe_unused]] const ssize_t got = ::getrandom(token.bytes.data(), token.bytes.size(), 0);
-  assert(got == static_cast<ssize_t>(token.bytes.size()));
-  return token;
-}
+/// Tells what each of several things in a row took.
+class Laps {
+ public:
+  std::chrono::nanoseconds next() noexcept {
+    const auto now = Clock::now();
+    return now - std::exchange(last_, now);
+  }
+
+ private:
+  Clock::time_point last_ = Clock::now();
+};
 
 Error of_guest(Error error, std::string_view act) {
   error.code = Errc::guest;
@@ -38,20 +43,36 @@ Error of_guest(Error error, std::string_view act) {
   return error;
 }
 
+Convergence::Goal goal_of(const SendOptions& options) {
+  return {.max_downtime = options.max_downtime,
+          // Who asks for very little gets it where the rest is small, and not never.
+          .allowance = std::min(options.switch_allowance, options.max_downtime / 2),
+          .max_rounds = options.max_rounds,
+          .otherwise = options.when_not_converging};
+}
+
+double in_milliseconds(std::chrono::nanoseconds time) {
+  return std::chrono::duration<double, std::milli>(time).count();
+}
+
 }  // namespace
 
-Source::Source(SourceGuest& guest, Recipient& recipient, Verify verify, std::stop_token stop)
+Source::Source(SourceGuest& guest, Recipient& recipient, const SendOptions& options,
+               PrecopyGauge& gauge, std::stop_token stop)
     : guest_(guest),
       recipient_(recipient),
-      verify_(verify),
+      options_(options),
+      gauge_(gauge),
       stop_(std::move(stop)),
-      dirty_(guest.memory().layout()) {}
+      rounds_(guest, recipient),
+      convergence_(goal_of(options)) {}
 
 Result<void> Source::run() {
   auto done = migrate();
   if (done) return {};
   const bool was_paused = state_ == SourceState::paused || state_ == SourceState::prepared;
   enter(SourceEvent::failed);
+  slow_to(0);
   if (was_paused) {
     if (auto resumed = guest_.resume(); !resumed) not_resumed_ = std::move(resumed).error();
   }
@@ -72,87 +93,145 @@ Result<void> Source::precopy() {
   if (auto started = tracker.start(); !started) {
     return std::unexpected(of_guest(std::move(started).error(), "start dirty tracking"));
   }
-  FERRY_TRY(send_everything());
+  if (options_.max_time.count() > 0) rounds_.end_by(Clock::now() + options_.max_time);
+  show(guest_.memory().total_bytes());
+  FERRY_TRY(rounds_.send_everything());
   while (true) {
-    FERRY_TRY(harvest());
-    if (!convergence_.another_round(dirty_.count() * k_unit_bytes)) return {};
-    FERRY_TRY(send_dirty());
+    FERRY_TRY(rounds_.harvest());
+    if (FERRY_TRY(converged()) && FERRY_TRY(may_switch())) return {};
+    show(rounds_.bytes_owed());
+    FERRY_TRY(rounds_.send_owed(Motion::running));
   }
+}
+
+/// After a round: is it time to pause the guest?
+Result<bool> Source::converged() {
+  using enum Convergence::Verdict;
+  switch (convergence_.after_round(rounds_.figures(), recipient_.line().round_trip)) {
+    case switch_over:
+      return true;
+    case another_round:
+      return false;
+    case slow_down:
+      slow_to(convergence_.throttle());
+      return false;
+    case give_up:
+      return gives_up();
+  }
+  return false;
+}
+
+/// The hook may take its time, in which the guest writes.
+Result<bool> Source::may_switch() {
+  if (hook_called_ || !options_.before_switch) return true;
+  hook_called_ = true;
+  if (auto allowed = options_.before_switch(); !allowed) {
+    return std::unexpected(of_guest(std::move(allowed).error(), "before the switch"));
+  }
+  FERRY_TRY(rounds_.harvest());
+  return convergence_.fits(rounds_.bytes_owed());
+}
+
+std::unexpected<Error> Source::gives_up() const {
+  return fail(Errc::not_converging,
+              fmt::format("move a running guest: it does not converge: after {} rounds {:.1f} MiB "
+                          "are left, the guest writes {:.1f} MiB/s, the line carries {:.1f} MiB/s: "
+                          "it would stand still for {:.0f} ms, and {} ms are asked",
+                          rounds_.count(), static_cast<double>(rounds_.bytes_owed()) / 0x1p20,
+                          static_cast<double>(convergence_.dirty_rate()) / 0x1p20,
+                          static_cast<double>(convergence_.bandwidth()) / 0x1p20,
+                          in_milliseconds(convergence_.expected()), options_.max_downtime.count()));
 }
 
 Result<void> Source::switch_over() {
   const auto paused_at = Clock::now();
-  if (auto paused = guest_.pause(); !paused) {
-    return std::unexpected(of_guest(std::move(paused).error(), "pause the guest"));
-  }
-  enter(SourceEvent::pause);
-  FERRY_TRY(harvest());
-  if (!dirty_.none()) FERRY_TRY(send_dirty());
-  // The suspects of earlier rounds have come once more. A guest that stands still makes no others:
-  // a recipient that goes on naming some would hold it for ever.
-  if (!dirty_.none()) {
-    return fail(Errc::protocol, "the recipient suspects memory of a guest that stands still");
-  }
-
-  FERRY_TRY(recipient_.prepare(FERRY_TRY(digests())));
+  Laps laps;
+  FERRY_TRY(pause());
+  parts_.pause = laps.next();
+  FERRY_TRY(rounds_.harvest());
+  FERRY_TRY(send_rest());
+  parts_.memory = laps.next();
+  FERRY_TRY(save_state());
+  parts_.state = laps.next();
+  FERRY_TRY(rounds_.harvest());
+  FERRY_TRY(send_rest());
+  parts_.state_memory = laps.next();
+  auto digests_taken = FERRY_TRY(digests());
+  parts_.digests = laps.next();
+  FERRY_TRY(recipient_.prepare(std::move(digests_taken)));
   enter(SourceEvent::ready);
+  parts_.prepare = laps.next();
   enter(SourceEvent::commit);
   FERRY_TRY(recipient_.commit(fresh_token()));
   enter(SourceEvent::started);
+  parts_.commit = laps.next();
   downtime_ = Clock::now() - paused_at;
   return {};
 }
 
-Result<void> Source::harvest() {
-  if (auto harvested = guest_.dirty_tracker().harvest(dirty_); !harvested) {
-    return std::unexpected(of_guest(std::move(harvested).error(), "harvest dirty pages"));
+Result<void> Source::pause() {
+  if (auto paused = guest_.pause(); !paused) {
+    return std::unexpected(of_guest(std::move(paused).error(), "pause the guest"));
   }
+  enter(SourceEvent::pause);
+  slow_to(0);
   return {};
 }
 
-Result<void> Source::send_everything() {
-  FERRY_TRY(begin_round());
-  for (const MemoryRegion& region : guest_.memory().regions()) {
-    ExtentWalker extents(region);
-    while (const auto extent = FERRY_TRY(extents.next())) {
-      FERRY_TRY(recipient_.submit(extent->run, extent->hole ? Content::zeros : Content::data));
-    }
-  }
-  return end_round();
+Result<void> Source::send_rest() {
+  if (rounds_.none_owed()) return {};
+  FERRY_TRY(rounds_.send_owed(Motion::still));
+  // The suspects of earlier rounds have come once more. A guest that stands still makes no others:
+  // a recipient that goes on naming some would hold it for ever.
+  if (rounds_.none_owed()) return {};
+  return fail(Errc::protocol, "the recipient suspects memory of a guest that stands still");
 }
 
-Result<void> Source::send_dirty() {
-  // A copy, since what changes on the way is added to dirty_ while this round goes on.
-  const DirtyBitmap owed = std::exchange(dirty_, DirtyBitmap(guest_.memory().layout()));
-  FERRY_TRY(begin_round());
-  for (const MemoryRegion& region : guest_.memory().regions()) {
-    std::uint64_t from = 0;
-    while (const auto run = owed.next_run(region.id, from)) {
-      FERRY_TRY(recipient_.submit(*run, Content::data));
-      from = run->offset + run->length;
-    }
-  }
-  return end_round();
-}
-
-Result<void> Source::begin_round() {
-  const bool runs = state_ == SourceState::precopy;
-  return recipient_.begin_round(round_, runs ? Motion::running : Motion::still);
-}
-
-Result<void> Source::end_round() {
-  FERRY_TRY(recipient_.end_round(round_, dirty_));
-  ++round_;
+Result<void> Source::save_state() {
+  StateWriter out(recipient_.state());
+  auto saved = guest_.save_state(out);
+  FERRY_TRY(out.status());  // where the line is gone, that is why the guest could not save
+  if (!saved) return std::unexpected(of_guest(std::move(saved).error(), "save device state"));
+  FERRY_TRY(out.finish());
+  state_bytes_ = out.bytes_written();
+  state_sections_ = out.sections();
   return {};
+}
+
+void Source::slow_to(unsigned percent) {
+  if (percent == throttle_) return;
+  throttle_ = percent;
+  options_.throttle(percent);
+}
+
+void Source::show(std::uint64_t round_bytes) {
+  gauge_.set({.round = rounds_.count(),
+              .round_bytes = round_bytes,
+              .dirty_rate = convergence_.dirty_rate(),
+              .bandwidth = convergence_.bandwidth(),
+              .throttle = throttle_,
+              .outlook = convergence_.outlook(),
+              .expected_downtime = convergence_.expected(),
+              .eta = convergence_.eta()});
 }
 
 Result<std::vector<wire::Digest>> Source::digests() const {
   std::vector<wire::Digest> digests;
-  if (verify_ != Verify::full) return digests;
+  if (options_.verify != Verify::full) return digests;
   for (const MemoryRegion& region : guest_.memory().regions()) {
     digests.push_back(FERRY_TRY(digest_of(region, stop_)));
   }
   return digests;
+}
+
+void Source::add_to(Report& report) const {
+  report.rounds = rounds_.count();
+  report.each_round = rounds_.reports();
+  report.downtime = downtime_;
+  report.downtime_parts = parts_;
+  report.throttle = convergence_.throttle();
+  report.state_bytes = state_bytes_;
+  report.state_sections = state_sections_;
 }
 
 void Source::enter(SourceEvent event) {

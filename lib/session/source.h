@@ -8,7 +8,9 @@
 
 #include "ferry/guest.h"
 #include "session/convergence.h"
+#include "session/precopy_gauge.h"
 #include "session/recipient.h"
+#include "session/rounds.h"
 #include "session/state.h"
 
 namespace ferry {
@@ -16,40 +18,50 @@ namespace ferry {
 /// Migrates one guest to one recipient, once. Everything happens on the thread that calls run().
 class Source {
  public:
-  Source(SourceGuest& guest, Recipient& recipient, Verify verify, std::stop_token stop);
+  /// `gauge` hears how the rounds go; it and `options` outlive this.
+  Source(SourceGuest& guest, Recipient& recipient, const SendOptions& options, PrecopyGauge& gauge,
+         std::stop_token stop);
 
   /// A stop request is heard by the recipient, and here while digests are taken. Where it fails
-  /// before the commit, the guest runs on here: it was resumed if it was paused.
+  /// before the commit, the guest runs on here: it was resumed if it was paused, and is not slowed.
   Result<void> run();
 
   /// Why the guest stands still although it is ours, where it could not be resumed.
   const std::optional<Error>& not_resumed() const noexcept { return not_resumed_; }
 
   SourceState state() const noexcept { return state_; }
-  std::uint32_t rounds() const noexcept { return round_; }
-  std::chrono::nanoseconds downtime() const noexcept { return downtime_; }
+  /// Adds rounds, downtime and device state.
+  void add_to(Report& report) const;
 
  private:
   Result<void> migrate();
   Result<void> precopy();
+  Result<bool> converged();
+  Result<bool> may_switch();
   Result<void> switch_over();
-  Result<void> send_everything();
-  Result<void> send_dirty();
-  Result<void> harvest();
-  Result<void> begin_round();
-  Result<void> end_round();
+  Result<void> pause();
+  Result<void> send_rest();
+  Result<void> save_state();
+  void slow_to(unsigned percent);
+  void show(std::uint64_t round_bytes);
+  std::unexpected<Error> gives_up() const;
   Result<std::vector<wire::Digest>> digests() const;
   void enter(SourceEvent event);
 
   SourceGuest& guest_;
   Recipient& recipient_;
-  const Verify verify_;
+  const SendOptions& options_;
+  PrecopyGauge& gauge_;
   const std::stop_token stop_;
   SourceState state_ = SourceState::idle;
-  DirtyBitmap dirty_;  // what the next round owes
+  Rounds rounds_;
   Convergence convergence_;
-  std::uint32_t round_ = 0;
+  bool hook_called_ = false;
+  unsigned throttle_ = 0;  // as it is now
+  std::uint64_t state_bytes_ = 0;
+  std::uint64_t state_sections_ = 0;
   std::chrono::nanoseconds downtime_{};
+  DowntimeReport parts_;
   std::optional<Error> not_resumed_;
 };
 

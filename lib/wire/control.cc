@@ -29,6 +29,10 @@ enum class FrameType : std::uint16_t {
   commit = 11,
   started = 12,
   abort = 13,
+  state_section = 14,
+  state_piece = 15,
+  state_end = 16,
+  lane_times = k_optional_frame | 1,
 };
 
 struct FrameKind {
@@ -51,14 +55,18 @@ constexpr std::array k_kinds = {
     FrameKind{FrameType::commit, "commit"},
     FrameKind{FrameType::started, "started"},
     FrameKind{FrameType::abort, "abort"},
+    FrameKind{FrameType::state_section, "state-section"},
+    FrameKind{FrameType::state_piece, "state-piece"},
+    FrameKind{FrameType::state_end, "state-end"},
+    FrameKind{FrameType::lane_times, "lane-times"},
 };
 static_assert(k_kinds.size() + 1 == std::variant_size_v<ControlFrame>);
 
 /// What an Abort may say: a code's number on the wire is its place here, counted from 1.
 constexpr std::array k_abort_codes = {
-    Errc::cancelled,   Errc::timed_out, Errc::disconnected, Errc::refused,
-    Errc::protocol,    Errc::integrity, Errc::auth,         Errc::unsupported,
-    Errc::unreachable, Errc::usage,     Errc::system,       Errc::guest,
+    Errc::cancelled, Errc::timed_out, Errc::disconnected,   Errc::refused,     Errc::protocol,
+    Errc::integrity, Errc::auth,      Errc::unsupported,    Errc::unreachable, Errc::usage,
+    Errc::system,    Errc::guest,     Errc::not_converging,
 };
 
 constexpr std::size_t k_run_bytes = 4 + 8 + 8;
@@ -173,6 +181,26 @@ void write_fields(ByteWriter& out, const Abort& frame) {
   out.u16(static_cast<std::uint16_t>(place + 1));
   out.string(cut_text(frame.text, k_max_text_bytes));
 }
+void write_fields(ByteWriter& out, const StateSectionFrame& frame) {
+  out.string(frame.name);
+  out.u32(frame.version);
+}
+void write_fields(ByteWriter& out, const StatePiece& frame) {
+  out.u32(static_cast<std::uint32_t>(frame.bytes.size()));
+  out.bytes(frame.bytes);
+}
+void write_fields(ByteWriter& out, const StateEnd& frame) {
+  out.u64(frame.length);
+  out.u64(frame.checksum);
+}
+void write_fields(ByteWriter& out, const LaneTimesFrame& frame) {
+  out.u64(frame.waiting);
+  out.u64(frame.copying);
+  out.u64(frame.decrypting);
+  out.u64(frame.checking);
+  out.u64(frame.placing);
+  out.u64(frame.faults);
+}
 void write_fields(ByteWriter&, const Unknown&) { assert(false); }
 
 Result<ControlFrame> read_layout(ByteReader& in) {
@@ -259,6 +287,44 @@ Result<ControlFrame> read_abort(ByteReader& in) {
   return Abort{known ? k_abort_codes[code - 1] : Errc::disconnected, escaped(text)};
 }
 
+Result<ControlFrame> read_state_section(ByteReader& in) {
+  StateSectionFrame frame;
+  frame.name = in.string();
+  frame.version = in.u32();
+  if (!in.ok() || frame.name.empty() || frame.name.size() > k_max_name_bytes ||
+      frame.name.find('\0') != std::string::npos) {
+    return refuse(FrameType::state_section, "its name is empty, too long, or has a NUL");
+  }
+  return frame;
+}
+
+Result<ControlFrame> read_state_piece(ByteReader& in) {
+  const std::size_t length = in.u32();
+  if (length == 0 || length > k_max_state_piece_bytes || length > in.remaining()) {
+    return refuse(FrameType::state_piece, fmt::format("{} bytes", length));
+  }
+  const auto bytes = in.bytes(length);
+  return StatePiece{{bytes.begin(), bytes.end()}};
+}
+
+Result<ControlFrame> read_state_end(ByteReader& in) {
+  StateEnd frame;
+  frame.length = in.u64();
+  frame.checksum = in.u64();
+  return frame;
+}
+
+Result<ControlFrame> read_lane_times(ByteReader& in) {
+  LaneTimesFrame frame;
+  frame.waiting = in.u64();
+  frame.copying = in.u64();
+  frame.decrypting = in.u64();
+  frame.checking = in.u64();
+  frame.placing = in.u64();
+  frame.faults = in.u64();
+  return frame;
+}
+
 Result<ControlFrame> read_unknown(ByteReader& in, std::uint16_t type) {
   if ((type & k_optional_frame) == 0) {
     return fail(Errc::protocol, fmt::format("decode control frame: unknown type {}", type));
@@ -295,6 +361,14 @@ Result<ControlFrame> read_fields(ByteReader& in, std::uint16_t type) {
       return Started{{in.array<16>()}};
     case FrameType::abort:
       return read_abort(in);
+    case FrameType::state_section:
+      return read_state_section(in);
+    case FrameType::state_piece:
+      return read_state_piece(in);
+    case FrameType::state_end:
+      return read_state_end(in);
+    case FrameType::lane_times:
+      return read_lane_times(in);
   }
   return read_unknown(in, type);
 }

@@ -113,15 +113,44 @@ struct Abort {
   std::string text{};  ///< for people; encode() cuts it to the limit, decode_control() escapes it
   friend bool operator==(const Abort&, const Abort&) = default;
 };
+/// source -> destination, between the rounds of a guest that is paused: a section of device state
+/// begins.
+struct StateSectionFrame {
+  std::string name{};  ///< 1 to 255 bytes, no NUL
+  std::uint32_t version = 0;
+  friend bool operator==(const StateSectionFrame&, const StateSectionFrame&) = default;
+};
+/// source -> destination: the next piece of it, k_state_piece_bytes long but for the last.
+struct StatePiece {
+  std::vector<std::byte> bytes{};  ///< at least one
+  friend bool operator==(const StatePiece&, const StatePiece&) = default;
+};
+/// source -> destination: that was the section.
+struct StateEnd {
+  std::uint64_t length = 0;
+  std::uint64_t checksum = 0;  ///< chain over its pieces
+  friend bool operator==(const StateEnd&, const StateEnd&) = default;
+};
+/// destination -> source, before Ready, to be ignored by who does not know it: where the time of
+/// all receiving lanes went, in microseconds.
+struct LaneTimesFrame {
+  std::uint64_t waiting = 0;  ///< for bytes, and for each other
+  std::uint64_t copying = 0;  ///< from the socket to memory
+  std::uint64_t decrypting = 0;
+  std::uint64_t checking = 0;  ///< checksums
+  std::uint64_t placing = 0;   ///< into files
+  std::uint64_t faults = 0;    ///< a number: pages touched for the first time
+  friend bool operator==(const LaneTimesFrame&, const LaneTimesFrame&) = default;
+};
 /// A frame that this version does not know and may ignore.
 struct Unknown {
   std::uint16_t type = 0;
   friend bool operator==(const Unknown&, const Unknown&) = default;
 };
 
-using ControlFrame =
-    std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects,
-                 Heartbeat, Prepare, Ready, Commit, Started, Abort, Unknown>;
+using ControlFrame = std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak,
+                                  Suspects, Heartbeat, Prepare, Ready, Commit, Started, Abort,
+                                  StateSectionFrame, StatePiece, StateEnd, LaneTimesFrame, Unknown>;
 
 /// A frame's type has this bit where a side that does not know it must ignore it; without it,
 /// refuse.

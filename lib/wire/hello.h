@@ -22,9 +22,14 @@ enum class Role : std::uint16_t {
   solo = 4,     ///< frames and packets on one duplex channel
 };
 
-/// Feature bits. None is defined in version 1. An unknown critical bit is refused; an unknown
-/// optional bit is ignored.
+/// Feature bits. An unknown critical bit is refused; an unknown optional bit is ignored. The source
+/// says on its control (or solo) channel what it may want to use, and the destination which of that
+/// it knows.
 inline constexpr std::uint32_t k_known_critical_features = 0;
+enum OptionalFeatures : std::uint32_t {
+  k_device_state = 1u << 0,  ///< state-section, state-piece, state-end
+};
+inline constexpr std::uint32_t k_known_optional_features = k_device_state;
 
 /// What the side that connected says first.
 struct Hello {

@@ -24,6 +24,10 @@ inline constexpr std::size_t k_max_name_bytes = 255;
 inline constexpr std::uint64_t k_max_memory_bytes = std::uint64_t{16} << 40;  ///< of one guest
 inline constexpr std::uint64_t k_max_page_bytes = std::uint64_t{1} << 30;
 
+/// Of device state: what one frame carries, and in how many sections.
+inline constexpr std::size_t k_max_state_piece_bytes = 256 * 1024;
+inline constexpr std::size_t k_max_state_sections = 4096;
+
 inline constexpr std::size_t k_max_payload_bytes = 1024 * 1024;
 inline constexpr std::size_t k_max_runs = 1024;  ///< in a packet, in a list of suspects
 /// Units of a packet's payload. Each run may end in a partial unit, at its region's end.
@@ -32,6 +36,10 @@ inline constexpr std::size_t k_max_checksums = k_max_payload_bytes / k_unit_byte
 inline constexpr std::size_t k_max_nak_runs = k_max_checksums;
 /// Fixed fields and checksum, then 32 bytes a run and 8 a checksum.
 inline constexpr std::size_t k_max_packet_header_bytes = 48 + 32 * k_max_runs + 8 * k_max_checksums;
+
+inline constexpr std::size_t k_max_image_header_bytes = 512 * 1024;  ///< of a snapshot's file
+inline constexpr std::size_t k_max_image_sections = 1024;
+inline constexpr std::size_t k_max_image_directory_bytes = 512 * 1024;
 
 inline constexpr unsigned k_max_resends = 3;  ///< of one run, before it is an integrity error
 inline constexpr std::size_t k_max_damaged_runs = 4096;  ///< outstanding on one lane, likewise

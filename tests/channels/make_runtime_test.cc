@@ -11,7 +11,7 @@ namespace {
 TEST(MakeRuntime, KnowsEveryTransportOfThisBuild) {
   const auto runtime = make_runtime();
   ASSERT_TRUE(runtime) << text_of(runtime);
-  for (const char* scheme : {"tcp", "unix", "vsock", "rdma", "exec", "stdio", "fd"}) {
+  for (const char* scheme : {"tcp", "unix", "vsock", "file", "rdma", "exec", "stdio", "fd"}) {
     const auto transport = (*runtime)->transport(scheme);
     ASSERT_TRUE(transport) << text_of(transport);
     EXPECT_EQ((*transport)->scheme(), scheme);

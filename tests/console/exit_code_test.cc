@@ -20,6 +20,7 @@ TEST(ExitCode, EveryErrorHasTheNumberThatTheManPageSays) {
   EXPECT_EQ(code_of(Errc::protocol), 7);
   EXPECT_EQ(code_of(Errc::system), 8);
   EXPECT_EQ(code_of(Errc::guest), 8);
+  EXPECT_EQ(code_of(Errc::not_converging), 9);
 }
 
 TEST(ExitCode, AnOutcomeIsDoneFailedOrUnknown) {

@@ -8,9 +8,11 @@
 #include <string_view>
 #include <utility>
 
+#include "base/checksum.h"
 #include "tests/fuzz/session_script.h"
 #include "wire/control.h"
 #include "wire/hello.h"
+#include "wire/image_format.h"
 #include "wire/packet.h"
 
 namespace ferry::fuzz {
@@ -49,6 +51,9 @@ wire::SessionId some_session() {
 wire::Hello hello_of(wire::Role role, std::uint16_t index = 0) {
   return {.session = some_session(), .role = role, .index = index};
 }
+
+/// Of a section that is one piece.
+std::uint64_t state_checksum(std::span<const std::byte> piece) { return chain(0, xxh3_64(piece)); }
 
 /// A message with extensions behind its fields, which no version writes yet.
 Bytes with_extension(Bytes message, std::uint16_t type) {
@@ -119,6 +124,10 @@ std::vector<std::pair<std::string, wire::ControlFrame>> all_frames() {
       {"commit", wire::Commit{k_transcript, k_token}},
       {"started", wire::Started{k_token}},
       {"abort", wire::Abort{Errc::integrity, "damage in 'ram'\x1b[0m"}},
+      {"state-section", wire::StateSectionFrame{"vcpu0", 3}},
+      {"state-piece", wire::StatePiece{Bytes(7, std::byte{1})}},
+      {"state-end", wire::StateEnd{7, state_checksum(Bytes(7, std::byte{1}))}},
+      {"lane-times", wire::LaneTimesFrame{1, 2, 3, 4, 5, 6}},
   };
 }
 
@@ -179,6 +188,26 @@ void make_framings(const fs::path& all) {
   corpus.add("text", "f\xc3\xbcr \xe2\x82\xac 5 \xf0\x9f\x9a\xa2 \x1b[0m\xff");
 }
 
+/// Without the padding, which the target puts back.
+Bytes first_message(const Bytes& units) {
+  return {units.begin(), units.begin() + ByteReader(std::span(units).subspan(4)).u32()};
+}
+
+void make_images(const fs::path& all) {
+  const Corpus corpus(all, "image");
+  wire::ImageHeader header{.layout = k_layout, .units_present = 3};
+  header.file_bytes = wire::plan_image(k_layout).end();
+  corpus.add("header", first_message(wire::encode(header)));
+  corpus.add("header-of-nothing",
+             first_message(wire::encode(wire::ImageHeader{.file_bytes = 4096})));
+  std::vector<wire::ImageSection> sections{{.name = "cpu", .version = 1, .length = 5000},
+                                           {.name = "serial", .length = 10}};
+  wire::ImageHeader none;
+  wire::place_sections(sections, wire::plan_image(none.layout).end());
+  corpus.add("directory", first_message(wire::encode(sections)));
+  corpus.add("bitmap", Bytes(12, std::byte{0xff}));
+}
+
 void make_uris(const fs::path& all) {
   const Corpus corpus(all, "uri");
   int number = 0;
@@ -222,6 +251,19 @@ void make_sessions(const fs::path& all) {
   add(one, 0, encode(wire::Commit{transcript_of(1), k_token}));
   corpus.add("one-lane", input_of({.steps = one}));
   corpus.add("one-lane-cut", input_of({.ending = SessionScript::Ending::cut, .steps = one}));
+
+  std::vector<Step> with_state = greeting(1);
+  add(with_state, 1, packet(0, wire::k_stable, 2, 100));
+  add(with_state, 1, packet(1, wire::k_end_round, 0, 0));
+  const Bytes piece(100, std::byte{5});
+  add(with_state, 0, encode(wire::StateSectionFrame{"vcpu0", 1}));
+  add(with_state, 0, encode(wire::StatePiece{piece}));
+  add(with_state, 0, encode(wire::StateEnd{piece.size(), state_checksum(piece)}));
+  add(with_state, 0, encode(wire::StateSectionFrame{"empty", 3}));
+  add(with_state, 0, encode(wire::StateEnd{}));
+  add(with_state, 0, encode(wire::Prepare{transcript_of(1), {}}));
+  add(with_state, 0, encode(wire::Commit{transcript_of(1), k_token}));
+  corpus.add("device-state", input_of({.steps = with_state}));
 
   std::vector<Step> two = greeting(2);
   add(two, 0, encode(wire::Heartbeat{}));
@@ -283,6 +325,7 @@ int main(int argc, char** argv) {
   ferry::fuzz::make_control_frames(all);
   ferry::fuzz::make_packets(all);
   ferry::fuzz::make_framings(all);
+  ferry::fuzz::make_images(all);
   ferry::fuzz::make_uris(all);
   ferry::fuzz::make_sessions(all);
   return 0;

@@ -10,11 +10,7 @@
 #include "wire/framing.h"
 
 namespace ferry::test {
-namespace {
 
-constexpr std::uint16_t k_commit = 11;
-
-/// The type of a control frame; 0 for anything else.
 std::uint16_t frame_type(std::span<const iovec> message) {
   const iovec& piece = message.front();
   ByteReader fields({static_cast<const std::byte*>(piece.iov_base), piece.iov_len});
@@ -22,8 +18,6 @@ std::uint16_t frame_type(std::span<const iovec> message) {
   fields.u32();
   return fields.u16();
 }
-
-}  // namespace
 
 /// It has no facets, so that a Hello too is one write.
 class Scissors::Line final : public Channel {
@@ -72,12 +66,12 @@ void Scissors::before(std::span<const iovec> message) {
   const std::scoped_lock lock(mutex_);
   if (left_ == 0) return cut();
   --left_;
-  commit_passed_ |= frame_type(message) == k_commit;
+  commit_passed_ |= frame_type(message) == k_commit_type;
 }
 
 void Scissors::after(std::span<const iovec> message) {
   const std::scoped_lock lock(mutex_);
-  if (left_ == 0 || (behind_commit_ && frame_type(message) == k_commit)) cut();
+  if (left_ == 0 || (behind_commit_ && frame_type(message) == k_commit_type)) cut();
 }
 
 /// With the mutex held.

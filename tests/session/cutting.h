@@ -43,6 +43,10 @@ class Scissors {
   std::vector<Line*> lines_;
 };
 
+inline constexpr std::uint16_t k_commit_type = 11;
+/// The type of the control frame that is written; 0 where it is anything else.
+std::uint16_t frame_type(std::span<const iovec> message);
+
 /// Which end of its channels a transport hands to the scissors.
 enum class Side { source, destination };
 

@@ -106,6 +106,10 @@ Result<void> MemorySource::resume() {
   return {};
 }
 
+Result<void> MemorySource::save_state(StateWriter& out) {
+  return on_save ? on_save(out) : SourceGuest::save_state(out);
+}
+
 Result<void> MemorySource::start() {
   FERRY_TRY(run(on_start_tracking));
   tracking_ = true;
@@ -124,6 +128,10 @@ Result<GuestMemory> MemoryDestination::map_memory(const Layout& wanted) {
   FERRY_TRY(run(on_map_memory));
   mappings_.emplace(wanted);
   return mappings_->memory();
+}
+
+Result<void> MemoryDestination::load_state(StateReader& in) {
+  return on_load ? on_load(in) : DestinationGuest::load_state(in);
 }
 
 Result<void> MemoryDestination::prepare() {

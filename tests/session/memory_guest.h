@@ -57,11 +57,13 @@ class MemorySource final : public SourceGuest, private DirtyTracker {
   bool runs() const noexcept { return pauses_ == resumes_; }
 
   Hook on_start_tracking, on_harvest, on_pause, on_resume;
+  std::function<Result<void>(StateWriter&)> on_save;  ///< empty: saves nothing
 
   const GuestMemory& memory() override { return mappings_.memory(); }
   DirtyTracker& dirty_tracker() override { return *this; }
   Result<void> pause() override;
   Result<void> resume() override;
+  Result<void> save_state(StateWriter& out) override;
 
  private:
   Result<void> start() override;
@@ -86,8 +88,10 @@ class MemoryDestination final : public DestinationGuest {
   const OwnerToken& token() const noexcept { return token_; }
 
   Hook on_map_memory, on_prepare, on_start;
+  std::function<Result<void>(StateReader&)> on_load;  ///< empty: refuses, as a guest without does
 
   Result<GuestMemory> map_memory(const Layout& wanted) override;
+  Result<void> load_state(StateReader& in) override;
   Result<void> prepare() override;
   Result<void> start(const OwnerToken& token) override;
 

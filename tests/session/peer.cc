@@ -71,6 +71,7 @@ wire::Hello Peer::accept_hello() {
   const wire::Hello hello = hear_hello();
   wire::HelloAck ack;
   ack.session = hello.session;
+  ack.optional_features = hello.optional_features;
   EXPECT_TRUE(say(wire::encode(ack)));
   return hello;
 }
@@ -91,7 +92,8 @@ std::optional<wire::ControlFrame> Peer::hear_any() {
         continue;
       }
       wire::ControlFrame frame = FERRY_TRY(wire::decode_control(message->bytes));
-      if (!std::holds_alternative<wire::Heartbeat>(frame)) return frame;
+      if (std::holds_alternative<wire::Heartbeat>(frame)) continue;
+      if (!std::holds_alternative<wire::LaneTimesFrame>(frame)) return frame;
     }
     return std::nullopt;
   };

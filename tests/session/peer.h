@@ -22,8 +22,8 @@
 
 namespace ferry::test {
 
-/// One line. It says what it is told, in blocking calls, and hears what Ferry says; heartbeats and
-/// packets are passed over. What cannot be read fails the test.
+/// One line. It says what it is told, in blocking calls, and hears what Ferry says; heartbeats,
+/// packets and lane times are passed over. What cannot be read fails the test.
 class Peer {
  public:
   explicit Peer(std::unique_ptr<Channel> channel);

@@ -31,9 +31,13 @@ struct Script {
   }
 };
 
-class ScriptedRecipient final : public Recipient {
+class ScriptedRecipient final : public Recipient, private StateSink {
  public:
   explicit ScriptedRecipient(Script& script) : script_(script) {}
+
+  StateSink& state() override { return *this; }
+  /// As if all that was submitted had gone over a line.
+  LineFigures line() const override { return {.wire_bytes = submitted_}; }
 
   Result<void> layout(const Layout&) override { return script_.call("layout"); }
   Result<void> begin_round(std::uint32_t round, Motion motion) override {
@@ -41,6 +45,7 @@ class ScriptedRecipient final : public Recipient {
         fmt::format("begin round {}{}", round, motion == Motion::still ? ", still" : ""));
   }
   Result<void> submit(const PageRun& run, Content) override {
+    submitted_ += run.length;
     return script_.call(fmt::format("submit {}:{}+{}", run.region, run.offset, run.length));
   }
   Result<void> end_round(std::uint32_t round, DirtyBitmap& again) override {
@@ -59,7 +64,18 @@ class ScriptedRecipient final : public Recipient {
   }
 
  private:
+  Result<void> begin_section(std::string_view name, std::uint32_t version) override {
+    return script_.call(fmt::format("section {} {}", name, version));
+  }
+  Result<void> append(std::span<const std::byte> piece) override {
+    return script_.call(fmt::format("state +{}", piece.size()));
+  }
+  Result<void> end_section(std::uint64_t length, std::uint64_t) override {
+    return script_.call(fmt::format("end section +{}", length));
+  }
+
   Script& script_;
+  std::uint64_t submitted_ = 0;
 };
 
 /// What came of a Source.
@@ -67,10 +83,18 @@ struct Trial {
   Result<void> done;
   SourceState state;
   std::uint32_t rounds;
+  Report report;
 };
 
+/// The line of a script takes no time, so that anything fits into any downtime but none.
+inline SendOptions when_nothing_is_dirty() {
+  SendOptions options;
+  options.max_downtime = {};
+  return options;
+}
+
 /// Runs a Source from beginning to end.
-inline Trial run(Script& script, MemorySource& guest, Verify verify = Verify::pages) {
+inline Trial run(Script& script, MemorySource& guest, const SendOptions& options = {}) {
   guest.on_start_tracking = [&script] { return script.call("start tracking"); };
   guest.on_pause = [&script] { return script.call("pause"); };
   guest.on_resume = [&script] { return script.call("resume"); };
@@ -85,9 +109,13 @@ inline Trial run(Script& script, MemorySource& guest, Verify verify = Verify::pa
     return {};
   };
   ScriptedRecipient recipient(script);
-  Source source(guest, recipient, verify, {});
+  PrecopyGauge gauge;
+  Source source(guest, recipient, options, gauge, {});
   Result<void> done = source.run();
-  return {std::move(done), source.state(), source.rounds()};
+  Report report;
+  source.add_to(report);
+  return {std::move(done), source.state(), static_cast<std::uint32_t>(report.rounds),
+          std::move(report)};
 }
 
 }  // namespace ferry::test

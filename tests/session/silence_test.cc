@@ -82,6 +82,41 @@ TEST(Silence, OfPageChannelsAloneEndsASessionToo) {
   EXPECT_TRUE(from.runs());
 }
 
+TEST(Silence, OfWhoReadsNoDeviceStateEndsASessionToo) {
+  // A receiver that is alive, and takes all memory, and then nothing more.
+  const auto runtime = runtime_of_all_transports();
+  MemorySource from(layout_of({k_unit_bytes}));
+  from.on_save = [](StateWriter& out) -> Result<void> {
+    const std::vector<std::byte> much(1024 * 1024);
+    out.section("framebuffer");
+    while (out.status()) out.bytes(much);
+    return {};
+  };
+  Door door;
+  SendOptions options;
+  options.channels = 1;
+  options.timeout = 3s;
+  Call sent = sending(*runtime, from, door.uri(), options);
+  Peer control = door.accept_control(1);
+  const Peer page = door.accept();
+  control.say(wire::RoundAck{.round = 0});
+  // By a clock of its own: the source's beat is stuck behind what nobody reads.
+  std::promise<void> over;
+  std::future<void> beating = std::async(std::launch::async, [&, until = over.get_future()] {
+    while (until.wait_for(500ms) == std::future_status::timeout) {
+      if (!control.say(wire::Heartbeat{})) return;
+    }
+  });
+
+  const Outcome outcome = sent.outcome();
+  over.set_value();
+  EXPECT_EQ(outcome.why_not.value().code, Errc::timed_out);
+  EXPECT_THAT(why_not(outcome), HasSubstr("send device state to"));
+  EXPECT_EQ(outcome.owner, Owner::source);
+  EXPECT_EQ(from.pauses(), 1u);
+  EXPECT_TRUE(from.runs());
+}
+
 /// Counts, and lets a waiter know when there are enough.
 class Beats {
  public:

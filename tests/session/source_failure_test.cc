@@ -19,7 +19,7 @@ constexpr std::uint64_t k_much = 16 * 1024 * 1024 / k_unit;
 /// Has a round of everything, one with the guest running, and one with the guest paused.
 Script eventful() {
   Script script;
-  script.dirty = {{{0, 0, k_much * k_unit}}, {{0, 0, k_unit}}, {{0, 2 * k_unit, k_unit}}};
+  script.dirty = {{{0, 0, k_much * k_unit}}, {}, {{0, 2 * k_unit, k_unit}}};
   script.suspects = {{{0, k_unit, k_unit}}};
   return script;
 }
@@ -33,7 +33,7 @@ bool was_called(const Script& script, const std::string& name) {
 std::vector<std::string> calls_of_a_good_end() {
   Script script = eventful();
   MemorySource guest(enough());
-  EXPECT_TRUE(run(script, guest).done);
+  EXPECT_TRUE(run(script, guest, when_nothing_is_dirty()).done);
   return script.calls;
 }
 
@@ -46,7 +46,7 @@ TEST(SourceFailure, ResumesAGuestThatWasPausedAndNoOther) {
     Script script = eventful();
     script.fail_at = static_cast<std::size_t>(at);
     MemorySource guest(enough());
-    const Trial trial = run(script, guest);
+    const Trial trial = run(script, guest, when_nothing_is_dirty());
     const std::string& name = calls[static_cast<std::size_t>(at)];
     ASSERT_FALSE(trial.done) << name;
     EXPECT_THAT(trial.done.error().context, HasSubstr("scripted failure")) << name;
@@ -67,7 +67,7 @@ TEST(SourceFailure, LeavesTheGuestPausedWhenNobodyKnowsWhoHasIt) {
   Script script = eventful();
   script.fail_at = calls.size() - 1;
   MemorySource guest(enough());
-  const Trial trial = run(script, guest);
+  const Trial trial = run(script, guest, when_nothing_is_dirty());
   ASSERT_FALSE(trial.done);
   EXPECT_EQ(trial.state, SourceState::unknown);
   EXPECT_EQ(owner_in(trial.state), Owner::unknown);
@@ -82,9 +82,30 @@ TEST(SourceFailure, SaysThatItIsTheGuestsWhereOneOfItsCallsFailed) {
     Script script = eventful();
     script.fail_at = static_cast<std::size_t>(std::ranges::find(calls, name) - calls.begin());
     MemorySource guest(enough());
-    const Trial trial = run(script, guest);
+    const Trial trial = run(script, guest, when_nothing_is_dirty());
     ASSERT_FALSE(trial.done);
     EXPECT_EQ(trial.done.error().code, Errc::guest) << name;
+  }
+}
+
+TEST(SourceFailure, OfALineThatTakesNoStateIsWhyTheGuestStays) {
+  for (const char* const at : {"section clock 1", "state +8", "end section +8"}) {
+    const auto save = [](StateWriter& out) -> Result<void> {
+      out.section("clock").u64(1);
+      return {};
+    };
+    Script good;
+    MemorySource guest(layout_of({k_unit}));
+    guest.on_save = save;
+    ASSERT_TRUE(run(good, guest, when_nothing_is_dirty()).done);
+    Script script;
+    script.fail_at = std::ranges::find(good.calls, at) - good.calls.begin();
+    MemorySource other(layout_of({k_unit}));
+    other.on_save = save;
+    const Trial trial = run(script, other, when_nothing_is_dirty());
+    ASSERT_FALSE(trial.done) << at;
+    EXPECT_EQ(trial.done.error().code, Errc::disconnected) << at;
+    EXPECT_TRUE(other.runs()) << at;
   }
 }
 
@@ -97,7 +118,10 @@ TEST(SourceFailure, HearsAStopRequestWhileItTakesDigests) {
     return {};
   };
   ScriptedRecipient recipient(script);
-  Source source(guest, recipient, Verify::full, stop.get_token());
+  PrecopyGauge gauge;
+  SendOptions options;
+  options.verify = Verify::full;
+  Source source(guest, recipient, options, gauge, stop.get_token());
   const auto done = source.run();
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Errc::cancelled);

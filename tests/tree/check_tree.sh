@@ -30,10 +30,12 @@ declare -A may_include=(
   [base]="base"
   [loop]="base loop"
   [memory]="base memory"
+  [dirty]="base memory dirty"
   [wire]="base wire"
   [codec]="base codec"
   [multifd]="base loop memory wire codec multifd"
-  [session]="base loop memory wire codec multifd session"
+  [snapshot]="base loop memory wire multifd snapshot"
+  [session]="base loop memory wire codec multifd snapshot session"
   [image]="base memory wire image"
   [console]="base console"
   [channels]="base loop memory channels"
@@ -90,8 +92,8 @@ readonly k_none='^$'
 check_includes
 check_words '\b(epoll_|EPOLL)' '^lib/loop/poller_epoll\.cc$' \
   'epoll_ stays in the epoll poller' lib channels rdma migrate-send migrate-recv
-check_words '\b(io_uring_|IORING_)' '^lib/loop/poller_io_uring\.cc$' \
-  'io_uring_ stays in the io_uring poller' lib channels rdma migrate-send migrate-recv
+check_words '\b(io_uring_|IORING_)' '^(lib/loop/poller|channels/file_engine)_io_uring\.cc$' \
+  'io_uring_ stays in the io_uring poller and the io_uring engine' lib channels rdma migrate-send migrate-recv
 check_words 'XXH' '^lib/base/checksum\.cc$' \
   'XXH stays where checksums are made' lib channels rdma migrate-send migrate-recv
 check_words 'spdlog' '^lib/base/log\.cc$' \

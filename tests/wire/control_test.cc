@@ -87,6 +87,15 @@ const std::vector<Golden>& goldens() {
        "46525943 22000000 0c00 c0c1c2c3c4c5c6c7c8c9cacbcccdcecf 2b1e8254a30ebedb"},
       {Abort{Errc::guest, "disk full"}, "abort",
        "46525943 1f000000 0d00 0c00 0900 6469736b2066756c6c d350292c86bd130a"},
+      {StateSectionFrame{"vcpu0", 3}, "state-section",
+       "46525943 1d000000 0e00 0500 7663707530 03000000 82ced27a4c59d256"},
+      {StatePiece{from_hex("0102030405")}, "state-piece",
+       "46525943 1b000000 0f00 05000000 0102030405 d3da8566476a008c"},
+      {StateEnd{5, 0x0102030405060708}, "state-end",
+       "46525943 22000000 1000 0500000000000000 0807060504030201 1c42aba91529f08e"},
+      {LaneTimesFrame{1, 2, 3, 4, 5, 6}, "lane-times",
+       "46525943 42000000 0180 0100000000000000 0200000000000000 0300000000000000"
+       "0400000000000000 0500000000000000 0600000000000000 f0ed96257cb17786"},
   };
   return k_goldens;
 }
@@ -124,7 +133,7 @@ TEST(Control, AnythingElseIsRefusedOrMeansWhatItSays) {
 }
 
 TEST(Control, AnUnknownFrameIsRefusedUnlessItIsOptional) {
-  for (const std::uint16_t type : {0, 14, 0x7fff}) {
+  for (const std::uint16_t type : {0, 17, 0x7fff}) {
     EXPECT_TRUE(is_refused(frame(type))) << type;
     const auto optional = static_cast<std::uint16_t>(type | k_optional_frame);
     const auto decoded = decode_control(frame(optional, [](ByteWriter& out) { out.u64(1); }));
@@ -350,6 +359,36 @@ TEST(ControlHeartbeat, HasAPhaseThatIsKnown) {
   EXPECT_TRUE(is_refused(of_phase(255)));
 }
 
+TEST(ControlState, ASectionHasANameOf1To255BytesAndNoNul) {
+  const auto named = [](std::string_view name) {
+    return frame(14, [=](ByteWriter& out) {
+      out.string(name);
+      out.u32(1);
+    });
+  };
+  EXPECT_TRUE(decode_control(named("a")));
+  EXPECT_TRUE(decode_control(named(std::string(255, 'a'))));
+  EXPECT_TRUE(is_refused(named("")));
+  EXPECT_TRUE(is_refused(named(std::string(256, 'a'))));
+  EXPECT_TRUE(is_refused(named(std::string_view("a\0b", 3))));
+}
+
+TEST(ControlState, APieceHasAByteAtLeastAnd256KibAtMost) {
+  const auto of = [](std::size_t bytes, int more = 0) {
+    return frame(15, [=](ByteWriter& out) {
+      out.u32(static_cast<std::uint32_t>(static_cast<int>(bytes) + more));
+      out.bytes(Bytes(bytes));
+    });
+  };
+  EXPECT_TRUE(is_refused(of(0)));
+  EXPECT_TRUE(decode_control(of(1)));
+  EXPECT_TRUE(decode_control(of(k_max_state_piece_bytes)));
+  EXPECT_TRUE(is_refused(of(k_max_state_piece_bytes + 1)));
+  EXPECT_TRUE(is_refused(of(10, 1)));
+  EXPECT_TRUE(is_refused(of(10, -1)));
+  EXPECT_TRUE(is_refused(of(10, -11)));
+}
+
 TEST(ControlTranscript, Has255LanesAtMost) {
   const auto of_lanes = [](std::uint16_t type, std::size_t lanes, int more = 0) {
     return frame(type, [=](ByteWriter& out) {
@@ -385,7 +424,7 @@ TEST(ControlPrepare, HasADigestForEachRegionAtMost) {
 }
 
 TEST(ControlAbort, SaysEveryCodeThatThereIs) {
-  for (int code = 0; code <= static_cast<int>(Errc::guest); ++code) {
+  for (int code = 0; code <= static_cast<int>(Errc::not_converging); ++code) {
     EXPECT_TRUE(comes_out(Abort{static_cast<Errc>(code), "text"})) << code;
   }
 }
@@ -398,7 +437,7 @@ Bytes abort_frame(std::uint16_t code, std::string_view text) {
 }
 
 TEST(ControlAbort, ACodeThatIsNotKnownHereMeansThatThePeerFailed) {
-  for (const std::uint16_t code : {0, 13, 65535}) {
+  for (const std::uint16_t code : {0, 14, 65535}) {
     EXPECT_EQ(decode_control(abort_frame(code, "why")),
               ControlFrame(Abort{Errc::disconnected, "why"}));
   }

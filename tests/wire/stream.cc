@@ -77,6 +77,20 @@ struct FrameWords {
   std::string operator()(const Nak& frame) const {
     return fmt::format(" lane {} sequence {}{}", frame.lane, frame.sequence, words(frame.runs));
   }
+  std::string operator()(const StateSectionFrame& frame) const {
+    return fmt::format(" {} version {}", in_quotes(frame.name), frame.version);
+  }
+  std::string operator()(const StatePiece& frame) const {
+    return fmt::format(" {} bytes {:016x}", frame.bytes.size(), xxh3_64(frame.bytes));
+  }
+  std::string operator()(const StateEnd& frame) const {
+    return fmt::format(" length {} checksum {:016x}", frame.length, frame.checksum);
+  }
+  std::string operator()(const LaneTimesFrame& frame) const {
+    return fmt::format(" waiting {} copying {} decrypting {} checking {} placing {} faults {}",
+                       frame.waiting, frame.copying, frame.decrypting, frame.checking,
+                       frame.placing, frame.faults);
+  }
   std::string operator()(const Suspects& frame) const { return words(frame.runs); }
   std::string operator()(const Heartbeat& frame) const {
     return fmt::format(" verified {} waited {} phase {}", frame.bytes_verified,

@@ -4,6 +4,7 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -108,19 +109,43 @@ class FdPassing : public Pollable {
   ~FdPassing() = default;
 };
 
-/// The facet that puts pages where they belong with no packet: a file at its offset, RDMA in the
-/// peer's memory.
+/// Puts pages where they belong, with no packet: a file at its offset, RDMA in the peer's memory.
+/// The facet of a channel, or all that a lane of a Place is.
+///
+/// Several runs move at a time, depth() of them at most, and their ends are told in the order of
+/// their beginnings. Used by one thread at a time. The first failure is final: every later call
+/// repeats it. Destroying it waits for what is under way.
 class PlacedIo {
  public:
-  /// Registers (and pins, where the transport needs it) the memory. Once.
-  virtual Result<void> attach(const GuestMemory& memory) = 0;
-  /// Starts writing the runs to their place at the peer. The memory is on loan until flush().
-  virtual Result<void> put(std::span<const PageRun> runs) = 0;
-  /// Fetches the runs from their place at the peer.
-  virtual Result<void> get(std::span<const PageRun> runs) = 0;
+  static constexpr std::size_t k_staging_bytes = 256 * 1024;
 
- protected:
-  ~PlacedIo() = default;
+  virtual ~PlacedIo() = default;
+
+  /// Registers the memory that runs are put from and got into in place, and pins it where the
+  /// transport needs that. Once, before; not needed for staging().
+  virtual Result<void> attach(const GuestMemory& memory) = 0;
+
+  /// A buffer of k_staging_bytes of its own, aligned to a unit and registered where that helps.
+  /// Blocks until one is free. It is the caller's until the next call, and any puts and gets with
+  /// parts of it have ended when it comes round again.
+  virtual Result<std::span<std::byte>> staging() = 0;
+
+  /// Begins to write the run to its place. `from` is its bytes, in attached memory or in the last
+  /// staging(), on loan until this put is settled. Blocks while depth() are under way, and then
+  /// fails as the oldest of them did. Where the place is a file, `from` begins on a multiple of
+  /// k_unit_bytes, and the run's offset and length are such multiples, too.
+  virtual Result<void> put(const PageRun& run, std::span<const std::byte> from) = 0;
+  /// Likewise: begins to fetch the run from its place.
+  virtual Result<void> get(const PageRun& run, std::span<std::byte> into) = 0;
+
+  /// Blocks until the oldest put or get that is not settled has ended. There must be one.
+  virtual Result<void> settle() = 0;
+  /// How many are not settled.
+  virtual unsigned under_way() const noexcept = 0;
+  virtual unsigned depth() const noexcept = 0;
+
+  /// Settles all of them: every loan has ended.
+  virtual Result<void> flush() = 0;
 };
 
 /// The facet of a channel that can send memory on loan without copying it. A Loan is a permission:
@@ -137,6 +162,17 @@ class ZeroCopyIo {
 
  protected:
   ~ZeroCopyIo() = default;
+};
+
+/// The facet of a channel that encrypts in this process: how long its two directions have computed,
+/// for reports. Thread-safe.
+class CryptoClock {
+ public:
+  virtual std::chrono::nanoseconds encrypting() const noexcept = 0;
+  virtual std::chrono::nanoseconds decrypting() const noexcept = 0;
+
+ protected:
+  ~CryptoClock() = default;
 };
 
 /// The facet of a channel whose reader is better woken once for much than often for little. On a
@@ -173,6 +209,7 @@ struct Facets {
   FdPassing* fd_passing = nullptr;
   BulkRead* bulk_read = nullptr;
   ChannelBinding* binding = nullptr;
+  CryptoClock* crypto_clock = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.
@@ -206,4 +243,4 @@ class Channel {
   virtual Facets facets() noexcept { return {}; }
 };
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -121,6 +121,6 @@ class EventLoop {
 template <class T>
 Result<T> block_on(EventLoop& loop, Task<T> task, std::stop_token stop = {});
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry
 
 #include "ferry/event_loop_inl.h"  // IWYU pragma: keep

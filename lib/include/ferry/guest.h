@@ -14,7 +14,9 @@
 
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
+#include "ferry/device_state.h"
 #include "ferry/memory.h"
+#include "ferry/report.h"
 #include "ferry/result.h"
 #include "ferry/uri.h"
 
@@ -40,6 +42,9 @@ class SourceGuest {
   virtual Result<void> pause() = 0;
   /// Lets a paused guest run again: the migration failed before its commit, and it stays here.
   virtual Result<void> resume() = 0;
+  /// The guest is paused, and what was dirty is on its way: writes vCPUs and devices. May itself
+  /// write to guest memory, where the tracker sees it. Saves nothing, where not overridden.
+  virtual Result<void> save_state(StateWriter& out);
 };
 
 /// The guest that arrives. All calls come from the thread that is in receive().
@@ -50,8 +55,12 @@ class DestinationGuest {
   /// the wire but otherwise the peer's word: names, sizes and number are to be judged here, and a
   /// failure's text reaches the peer. The memory must read as zeros.
   virtual Result<GuestMemory> map_memory(const Layout& wanted) = 0;
-  /// All memory has arrived and is verified. Makes it durable where that means something; after
-  /// success start() should not fail.
+  /// All memory is here, and will not change any more: reads the sections of the source, in their
+  /// order, all of them. The source still has the guest. Where not overridden it refuses the first
+  /// section, by its name.
+  virtual Result<void> load_state(StateReader& in);
+  /// All memory has arrived and is verified, the state is loaded. Makes it durable where that means
+  /// something; after success start() should not fail.
   virtual Result<void> prepare() = 0;
   /// The hand-over is committed: the guest is ours, run it.
   virtual Result<void> start(const OwnerToken& token) = 0;
@@ -61,17 +70,33 @@ class DestinationGuest {
 enum class Owner { source, destination, unknown };
 std::string_view to_string(Owner owner) noexcept;
 
-/// How memory is proved beyond the checksum that every 4 KiB always carries.
-enum class Verify {
-  pages,  ///< checksums of everything on the way, and the transcript of both sides
-  full,   ///< also a digest of all memory, taken at both ends when the guest is paused
-};
-
 /// May mapped memory be sent without copying it, where the channel can?
 enum class ZeroCopy {
   automatic,  ///< yes, until the kernel says that it copies anyway
   on,         ///< yes, whatever the kernel says
   off,
+};
+
+/// Will the guest's memory be small enough to send in the downtime that was asked for?
+enum class Outlook {
+  unknown,         ///< too early to say
+  converging,      ///< each round leaves less than the one before
+  not_converging,  ///< it writes as fast as the line carries: as things are, never
+};
+std::string_view to_string(Outlook outlook) noexcept;
+
+/// How the rounds of a source go. Rates are those of the last whole round, in bytes per second.
+struct PrecopyStatus {
+  std::uint32_t round = 0;        ///< that is under way
+  std::uint64_t round_bytes = 0;  ///< of memory that it has to send
+  std::uint64_t dirty_rate = 0;   ///< what the guest writes, each page counted once; 0: unknown
+  std::uint64_t bandwidth = 0;    ///< what page channels carry; 0: unknown
+  unsigned throttle = 0;          ///< percent that the guest is slowed by
+  Outlook outlook = Outlook::unknown;
+  /// Were the guest paused at the end of the last round, so long it would have stood still.
+  std::chrono::nanoseconds expected_downtime{};
+  /// Until the guest runs at the destination; nothing where that cannot be said, or is never.
+  std::optional<std::chrono::nanoseconds> eta;
 };
 
 /// Where a migration stands. Given about once a second.
@@ -80,29 +105,11 @@ struct Progress {
   std::uint64_t bytes_done = 0;   ///< arrived and verified at the destination, holes and zeros too
   std::uint64_t wire_bytes = 0;   ///< sent, or received, on page channels
   std::chrono::nanoseconds elapsed{};
+  std::optional<PrecopyStatus> precopy{};  ///< a source's, once its first round has begun
 };
 
 struct Warning {
   std::string text;
-};
-
-/// What a migration did.
-struct Report {
-  std::uint64_t bytes = 0;       ///< of memory that the destination holds
-  std::uint64_t wire_bytes = 0;  ///< on page channels, headers and resends included
-  std::uint64_t packets = 0;
-  std::uint64_t rounds = 0;
-  std::uint64_t zero_bytes = 0;  ///< told, not sent
-  std::uint64_t resent = 0;      ///< units of 4 KiB that were damaged on the way, and sent again
-  std::uint64_t suspect = 0;     ///< units that changed while they were sent
-  std::uint64_t zero_copy_fallbacks = 0;  ///< writes without copying that were copied after all
-  std::uint64_t refused = 0;              ///< peers that were sent away
-  unsigned channels = 0;                  ///< page channels
-  std::chrono::nanoseconds elapsed{};     ///< from the first word of the session to its end
-  std::chrono::nanoseconds downtime{};  ///< from pause() to the peer's STARTED; 0 where nothing ran
-  Verify verify = Verify::pages;
-  std::string peer;
-  std::string cipher;  ///< that hid all of it from others; empty: nothing did
 };
 
 struct Outcome {
@@ -125,6 +132,13 @@ struct Observer {
 /// One lane fills a core; more than four rarely helps, and fewer than the machine has cores wastes.
 unsigned default_channels() noexcept;
 
+/// What becomes of a guest that writes faster than the line carries.
+enum class NotConverging {
+  keep_trying,  ///< round after round, until max_rounds or max_time, or a stop request
+  throttle,     ///< it is slowed, as far as needed (SendOptions::throttle)
+  give_up,      ///< Errc::not_converging; it runs on, untouched
+};
+
 struct SendOptions {
   unsigned channels = default_channels();  ///< page channels, 1 to 255
   Verify verify = Verify::pages;
@@ -132,21 +146,49 @@ struct SendOptions {
   BandwidthLimit* bandwidth = nullptr;  ///< of all page channels together; the caller's, who may
                                         ///< change it meanwhile. Null: no bound
   std::chrono::milliseconds timeout{30'000};  ///< to connect, and of the peer's silence later
+
+  /// The guest is paused when what is dirty can be sent, and the rest of the hand-over be done, in
+  /// this time, by the rates that were measured. 0: only when nothing is dirty.
+  std::chrono::milliseconds max_downtime{300};
+  /// What cannot be measured before it is done: pause(), device state and start(). So much of
+  /// max_downtime is kept for it, half of that at most; the line's round trips are measured.
+  std::chrono::milliseconds switch_allowance{10};
+  std::uint32_t max_rounds = 0;          ///< with the guest running, the first included; 0: any
+  std::chrono::milliseconds max_time{};  ///< with the guest running; 0: any. Past either limit it
+                                         ///< stays here: Errc::not_converging
+  NotConverging when_not_converging = NotConverging::keep_trying;
+  /// Slows the guest by so many percent of its time, 0 to 99: 0 again once it is paused, or the
+  /// migration has ended. Called from the thread in send(). Needed with NotConverging::throttle.
+  std::function<void(unsigned percent)> throttle;
+  /// The guest is about to be paused. Called from the thread in send(), once, and may block: the
+  /// guest runs on meanwhile, and further rounds may follow. A failure ends the migration, and the
+  /// guest stays.
+  std::function<Result<void>()> before_switch;
+
   Observer observer;
 };
 
 struct ReceiveOptions {
+  /// How many lanes read a guest that comes from a file. Of one that comes over a line the sender
+  /// says it.
+  unsigned channels = default_channels();
   std::chrono::milliseconds timeout{30'000};  ///< of the peer's silence, once there is a peer
+  /// Device state that a peer may send, in bytes. It is kept until all memory is here: up to
+  /// 16 MiB of it in memory, the rest in a nameless file in `state_folder`.
+  std::uint64_t max_state_bytes = std::uint64_t{16} << 30;
+  std::string state_folder = "/var/tmp";
   Observer observer;
 };
 
-/// Moves a guest to whoever listens at `uri`. Blocks until it is there, or stays. A stop request
+/// Moves a guest to whoever listens at `uri`, or into a file there. Blocks until it is there, or
+/// stays. A stop request
 /// ends it: before the commit the guest is resumed here (Errc::cancelled); after it nothing is
 /// undone.
 Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const SendOptions& options,
              std::stop_token stop = {});
 
-/// Waits at `uri` for one guest, however long it takes to come, and receives it.
+/// Waits at `uri` for one guest, however long it takes to come, and receives it. Where `uri` is a
+/// file the guest is taken from there, at once, and the file stays as it is.
 Outcome receive(Runtime& runtime, DestinationGuest& guest, std::string_view uri,
                 const ReceiveOptions& options, std::stop_token stop = {});
 

@@ -10,18 +10,19 @@ namespace [[gnu::visibility("default")]] ferry {
 
 /// What went wrong, for programs. The commands map each one to an exit code.
 enum class Errc {
-  cancelled,     ///< somebody on this side asked for the end
-  timed_out,     ///< a deadline passed, or the peer was silent for too long
-  disconnected,  ///< the line was cut, or the peer failed
-  refused,       ///< the peer, or we, would not have it: wrong session, wrong key, hostile name
-  protocol,      ///< the peer said what the protocol does not allow
-  integrity,     ///< a checksum or a digest differs
-  auth,          ///< the peer could not prove who it is
-  unsupported,   ///< a feature, transport or version that this build or the peer does not have
-  unreachable,   ///< resolve, connect or listen failed
-  usage,         ///< the caller asked for what makes no sense
-  system,        ///< a call to the operating system failed: files, memory, threads
-  guest,         ///< the VMM's own callback failed
+  cancelled,       ///< somebody on this side asked for the end
+  timed_out,       ///< a deadline passed, or the peer was silent for too long
+  disconnected,    ///< the line was cut, or the peer failed
+  refused,         ///< the peer, or we, would not have it: wrong session, wrong key, hostile name
+  protocol,        ///< the peer said what the protocol does not allow
+  integrity,       ///< a checksum or a digest differs
+  auth,            ///< the peer could not prove who it is
+  unsupported,     ///< a feature, transport or version that this build or the peer does not have
+  unreachable,     ///< resolve, connect or listen failed
+  usage,           ///< the caller asked for what makes no sense
+  system,          ///< a call to the operating system failed: files, memory, threads
+  guest,           ///< the VMM's own callback failed
+  not_converging,  ///< a running guest writes faster than the line carries
 };
 
 /// The word for a code, as logs and JSON events use it: "timed_out".

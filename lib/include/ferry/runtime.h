@@ -10,6 +10,7 @@
 
 #include "ferry/event_loop.h"
 #include "ferry/io_thread.h"
+#include "ferry/place.h"
 #include "ferry/transport.h"
 
 namespace [[gnu::visibility("default")]] ferry {
@@ -48,6 +49,7 @@ struct RuntimeOptions {
   /// peer has none the line is plain TCP, and the migration warns.
   bool mptcp = false;
   TlsOptions tls{};
+  FileOptions file{};
   /// What a sender adds to its requests for a WebSocket: for an ingress that wants to know who it
   /// is.
   std::vector<WebsocketHeader> websocket_headers{};

@@ -12,6 +12,7 @@
 namespace [[gnu::visibility("default")]] ferry {
 
 class EventLoop;
+class Places;
 
 /// How many channels there may be to one peer.
 enum class Lines {
@@ -58,6 +59,9 @@ class Transport {
   }
   virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
+  /// Where its other end is no peer but a place that guests are laid down in (place.h), that side
+  /// of it: it then has nobody to connect to. Else null.
+  virtual Places* places() noexcept { return nullptr; }
 };
 
-}  // namespace gnu::visibility("default")]]ferry
+}  // namespace ferry

@@ -4,16 +4,11 @@
 #include <cstdint>
 #include <string>
 
+#include "ferry/place.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"
 
 namespace ferry {
-
-/// What becomes of a file that has the output's name already.
-enum class Existing {
-  keep,     ///< it stays, and the output fails
-  replace,  ///< the output takes its place, in one step
-};
 
 /// How an output begins.
 enum class Beginning {

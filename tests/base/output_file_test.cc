@@ -1,4 +1,4 @@
-#include "image/output_file.h"
+#include "base/output_file.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>

@@ -1,0 +1,20 @@
+// Snapshots in a file, beside what fio and cp do with one on the same file system.
+#pragma once
+
+#include "bench/cases.h"
+#include "ferry/result.h"
+
+namespace ferry::bench {
+
+/// migrate-send to file://, and --check of what it wrote, beside fio's sequential writes and reads:
+/// same engine, size of block, requests under way and jobs, buffered and direct. Nothing is
+/// reported where there is no fio.
+Result<void> snapshot_and_fio(const Plan& plan, const Report& report);
+
+/// An image into a snapshot, and out of it again, each beside `cp --sparse=always` and a sync.
+Result<void> snapshot_and_cp(const Plan& plan, const Report& report);
+
+/// Single pages of a snapshot, in no order, each verified: how long one takes.
+Result<void> snapshot_pages(const Plan& plan, const Report& report);
+
+}  // namespace ferry::bench

@@ -1,0 +1,26 @@
+#include "channels/file_engine.h"
+
+#include <utility>
+
+namespace ferry {
+
+Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Caching caching,
+                                                     const FileEngineSetting& setting) {
+  switch (kind) {
+    case FileEngineKind::io_uring:
+      return make_io_uring_engine(setting);
+    case FileEngineKind::aio:
+      return make_aio_engine(setting);
+    case FileEngineKind::threads:
+      return make_thread_engine(setting);
+    case FileEngineKind::automatic:
+      break;
+  }
+  if (auto engine = make_io_uring_engine(setting)) return engine;
+  if (caching == Caching::direct) {
+    if (auto engine = make_aio_engine(setting)) return engine;
+  }
+  return make_thread_engine(setting);
+}
+
+}  // namespace ferry

@@ -1,0 +1,57 @@
+// How the bytes of a file are moved, several requests at a time: three ways behind one face.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "ferry/place.h"
+#include "ferry/result.h"
+
+namespace ferry {
+
+struct FileRequest {
+  enum class Direction { read, write };
+  Direction direction = Direction::read;
+  std::uint64_t offset = 0;
+  std::span<std::byte> bytes;  ///< only read from, where they are written
+  std::uint64_t cookie = 0;    ///< comes back with the completion
+};
+
+struct FileCompletion {
+  std::uint64_t cookie = 0;
+  std::int64_t result = 0;  ///< bytes moved, maybe fewer than asked for; or minus an errno
+};
+
+/// Moves pieces of one file, in no order. Used by one thread at a time; it may be handed on.
+class FileEngine {
+ public:
+  virtual ~FileEngine() = default;
+  /// Begins. The memory is on loan until the completion, and no more requests than the engine's
+  /// depth are under way. Errc::system.
+  virtual Result<void> submit(const FileRequest& request) = 0;
+  /// Blocks until a request has ended; there must be one. Errc::system: how the others end is not
+  /// known any more.
+  virtual Result<FileCompletion> wait() = 0;
+  virtual FileEngineKind kind() const noexcept = 0;
+};
+
+struct FileEngineSetting {
+  int fd = -1;         ///< of the file; borrowed
+  unsigned depth = 1;  ///< requests under way, at most
+  /// Memory that most requests are in: registered with the kernel where the engine can. Borrowed.
+  std::span<std::byte> staging;
+};
+
+/// Errc::unsupported, saying why, where this build or this kernel has no such engine. `automatic`
+/// takes the best that there is.
+Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Caching caching,
+                                                     const FileEngineSetting& setting);
+
+Result<std::unique_ptr<FileEngine>> make_io_uring_engine(const FileEngineSetting& setting);
+Result<std::unique_ptr<FileEngine>> make_aio_engine(const FileEngineSetting& setting);
+Result<std::unique_ptr<FileEngine>> make_thread_engine(const FileEngineSetting& setting);
+
+}  // namespace ferry

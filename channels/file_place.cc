@@ -1,0 +1,232 @@
+#include "channels/file_place.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/escape.h"
+#include "base/output_file.h"
+#include "channels/file_lane.h"
+#include "ferry/unique_fd.h"
+#include "memory/region_io.h"
+
+namespace ferry {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A regular file or nothing may be there; the name of a folder is none of a file.
+Result<void> check_name(const fs::path& path) {
+  const std::string shown = in_quotes(path.native());
+  if (!path.has_filename()) {
+    return fail(Errc::usage, "file " + shown + ": it is the name of a directory",
+                "name the file in it");
+  }
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode)) return {};
+  if (S_ISDIR(status.st_mode)) {
+    return fail(Errc::usage, "file " + shown + ": is a directory", "name the file in it");
+  }
+  return fail(Errc::usage,
+              "file " + shown +
+                  ": a pipe, a socket or a device is no place for a "
+                  "snapshot",
+              "name a regular file");
+}
+
+Result<UniqueFd> open_directly(int fd, const fs::path& path, int mode) {
+  const std::string same = "/proc/self/fd/" + std::to_string(fd);
+  UniqueFd direct(::open(same.c_str(), mode | O_DIRECT | O_CLOEXEC));
+  if (direct) return direct;
+  if (errno == EINVAL) {
+    return fail(Errc::unsupported,
+                "open " + in_quotes(path.native()) +
+                    " past the page cache: its file system "
+                    "cannot do that",
+                "leave --direct out");
+  }
+  return fail_sys(Errc::system, errno, "open " + in_quotes(path.native()) + " past the page cache");
+}
+
+/// What both kinds of place do with their file.
+class PlacedFile {
+ public:
+  PlacedFile(const fs::path& path, const FileOptions& options)
+      : path_(path), options_(options), region_{.name = path.native()} {}
+
+  /// `fd` is the owner's.
+  Result<void> open(int fd, int mode) {
+    region_.fd = fd;
+    if (options_.caching == Caching::direct) direct_ = FERRY_TRY(open_directly(fd, path_, mode));
+    return {};
+  }
+
+  Result<void> read(std::uint64_t at, std::span<std::byte> into) const {
+    FERRY_TRY(view(region_, {0, at, into.size()}, into));
+    return {};
+  }
+  Result<void> write(std::uint64_t at, std::span<const std::byte> from) const {
+    return store(region_, at, from);
+  }
+  Result<void> clear(Stretch stretch) const {
+    return ferry::clear(region_, {0, stretch.offset, stretch.length});
+  }
+
+  Result<std::optional<Stretch>> next_data(std::uint64_t from, std::uint64_t length) const {
+    if (from >= length) return std::nullopt;
+    const off_t data = ::lseek(region_.fd, static_cast<off_t>(from), SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return std::nullopt;
+    if (data < 0 && errno == EINVAL) return Stretch{from, length - from};  // it knows no holes
+    const off_t hole = data < 0 ? -1 : ::lseek(region_.fd, data, SEEK_HOLE);
+    if (hole < 0) {
+      return fail_sys(Errc::system, errno, "find the holes of " + in_quotes(path_.native()));
+    }
+    return Stretch{static_cast<std::uint64_t>(data), static_cast<std::uint64_t>(hole - data)};
+  }
+
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) const {
+    const unsigned depth = std::clamp(options_.depth, 1u, 64u);
+    return FileLane::create(
+        {.region_offsets = std::move(region_offsets),
+         .depth = depth,
+         .shown_as = path_.native(),
+         .written_back = direct_ ? -1 : region_.fd},
+        [&](std::span<std::byte> staging) {
+          return make_file_engine(
+              options_.engine, options_.caching,
+              {.fd = direct_ ? direct_.get() : region_.fd, .depth = depth, .staging = staging});
+        });
+  }
+
+ private:
+  const fs::path path_;
+  const FileOptions options_;
+  MemoryRegion region_;  // the file as region_io.h takes it: all of it, by its descriptor
+  UniqueFd direct_;      // none where all goes through the page cache
+};
+
+class OldFile final : public Place {
+ public:
+  OldFile(const fs::path& path, const FileOptions& options, UniqueFd fd, std::uint64_t length)
+      : fd_(std::move(fd)), length_(length), file_(path, options) {}
+  Result<void> open() { return file_.open(fd_.get(), O_RDONLY); }
+
+  std::uint64_t length() const noexcept override { return length_; }
+  Result<void> read(std::uint64_t at, std::span<std::byte> into) const override {
+    return file_.read(at, into);
+  }
+  Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
+    return file_.next_data(from, length_);
+  }
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override {
+    return file_.lane(std::move(region_offsets));
+  }
+
+ private:
+  const UniqueFd fd_;
+  const std::uint64_t length_;
+  PlacedFile file_;
+};
+
+class NewFile final : public NewPlace {
+ public:
+  NewFile(const fs::path& path, const FileOptions& options, UniqueFd folder, OutputFile output)
+      : path_(path),
+        options_(options),
+        folder_(std::move(folder)),
+        output_(std::move(output)),
+        file_(path, options) {}
+  Result<void> open() { return file_.open(output_.fd(), O_RDWR); }
+
+  std::uint64_t length() const noexcept override {
+    struct stat status {};
+    return ::fstat(output_.fd(), &status) == 0 ? static_cast<std::uint64_t>(status.st_size) : 0;
+  }
+  Result<void> read(std::uint64_t at, std::span<std::byte> into) const override {
+    return file_.read(at, into);
+  }
+  Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
+    return file_.next_data(from, length());
+  }
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override {
+    return file_.lane(std::move(region_offsets));
+  }
+  Result<void> write(std::uint64_t at, std::span<const std::byte> from) override {
+    return file_.write(at, from);
+  }
+  Result<void> clear(Stretch stretch) override { return file_.clear(stretch); }
+
+  Result<void> keep() override {
+    FERRY_TRY(output_.sync());
+    FERRY_TRY(check_free());
+    if (options_.existing == Existing::replace) return output_.stage();
+    return {};
+  }
+
+  Result<void> show() override {
+    FERRY_TRY(output_.show(options_.existing));
+    if (::fsync(folder_.get()) != 0) {
+      return fail_sys(Errc::system, errno,
+                      "write the directory of " + in_quotes(path_.native()) + " to disk");
+    }
+    return {};
+  }
+
+  Result<void> check_free() const {
+    struct stat status {};
+    if (options_.existing == Existing::replace ||
+        ::fstatat(folder_.get(), path_.filename().c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      return {};
+    }
+    return fail(Errc::system, "create " + in_quotes(path_.native()) + ": it exists already",
+                "give --force to replace it");
+  }
+
+ private:
+  const fs::path path_;
+  const FileOptions options_;
+  const UniqueFd folder_;
+  OutputFile output_;
+  PlacedFile file_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<NewPlace>> create_file_place(const fs::path& path, std::uint64_t length,
+                                                    const FileOptions& options) {
+  FERRY_TRY(check_name(path));
+  const fs::path in = path.parent_path();
+  UniqueFd folder(::open(in.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) {
+    return fail_sys(Errc::system, errno, "open directory " + in_quotes(in.native()),
+                    errno == ENOENT ? "mkdir it first" : "");
+  }
+  OutputFile output =
+      FERRY_TRY(OutputFile::create(folder.get(), path.filename(), path.native(), length));
+  auto place = std::make_unique<NewFile>(path, options, std::move(folder), std::move(output));
+  FERRY_TRY(place->check_free());
+  FERRY_TRY(place->open());
+  return place;
+}
+
+Result<std::unique_ptr<Place>> open_file_place(const fs::path& path, const FileOptions& options) {
+  FERRY_TRY(check_name(path));
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat status {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) {
+    return fail_sys(Errc::system, errno, "open snapshot " + in_quotes(path.native()),
+                    errno == ENOENT ? "is the path right?" : "");
+  }
+  if (!S_ISREG(status.st_mode)) FERRY_TRY(check_name(path));
+  auto place = std::make_unique<OldFile>(path, options, std::move(fd),
+                                         static_cast<std::uint64_t>(status.st_size));
+  FERRY_TRY(place->open());
+  return place;
+}
+
+}  // namespace ferry

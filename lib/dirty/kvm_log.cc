@@ -1,0 +1,119 @@
+// track_kvm_log(): a bitmap for each slot, read and cleared in two steps ("manual protection").
+#include <fmt/format.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <utility>
+
+#include "dirty/kvm_slots.h"
+#include "ferry/dirty_trackers.h"
+
+namespace ferry {
+namespace {
+
+constexpr std::uint64_t k_word_pages = 64;
+/// How many pages are cleared in one call, during which no vCPU can handle a fault: 128 MiB of
+/// them. KVM wants a multiple of 64.
+constexpr std::uint64_t k_pages_a_clear = 32 * 1024;
+
+/// Calls apply(first, count) for every run of ones.
+template <class Apply>
+void for_each_run(std::span<const std::uint64_t> words, std::uint64_t bits, Apply apply) {
+  std::uint64_t bit = 0;
+  const auto skip = [&](std::uint64_t flip) {
+    while (bit < bits) {
+      const std::uint64_t rest = (words[bit / k_word_pages] ^ flip) >> (bit % k_word_pages);
+      if (rest != 0) {
+        bit += static_cast<unsigned>(std::countr_zero(rest));
+        return;
+      }
+      bit = (bit / k_word_pages + 1) * k_word_pages;
+    }
+  };
+  while (true) {
+    skip(0);
+    if (bit >= bits) return;
+    const std::uint64_t first = bit;
+    skip(~std::uint64_t{0});
+    apply(first, std::min(bit, bits) - first);
+  }
+}
+
+class KvmLog final : public DirtyTracker {
+ public:
+  KvmLog(int vm, std::vector<MappedSlot> slots) : vm_(vm), slots_(std::move(slots)) {}
+
+  Result<void> start() override { return set_logging(vm_, slots_, Logging::on); }
+
+  Result<void> harvest(DirtyBitmap& into) override {
+    for (const MappedSlot& slot : slots_) {
+      words_.assign(slot.pages() / k_word_pages + 1, 0);
+      FERRY_TRY(read(slot));
+      // What is written between the two is told by the copy: it is read after the clearing.
+      FERRY_TRY(clear(slot));
+      for_each_run(words_, slot.pages(), [&](std::uint64_t first, std::uint64_t count) {
+        into.mark(slot.run(first, count));
+      });
+    }
+    return {};
+  }
+
+  void stop() noexcept override {
+    // A machine that goes on logging is slower, and no worse.
+    static_cast<void>(set_logging(vm_, slots_, Logging::off));
+  }
+
+ private:
+  Result<void> read(const MappedSlot& slot) {
+    kvm_dirty_log log{};
+    log.slot = slot.kvm.slot;
+    log.dirty_bitmap = words_.data();
+    if (::ioctl(vm_, KVM_GET_DIRTY_LOG, &log) == 0) return {};
+    return fail_sys(Errc::system, errno,
+                    fmt::format("read KVM's dirty log of slot {}", slot.kvm.slot));
+  }
+
+  /// Protects the pages again whose bits are set in words_, and clears KVM's own bits of them.
+  Result<void> clear(const MappedSlot& slot) {
+    for (std::uint64_t first = 0; first < slot.pages(); first += k_pages_a_clear) {
+      const std::uint64_t count = std::min(slot.pages() - first, k_pages_a_clear);
+      const auto words = std::span(words_).subspan(first / k_word_pages,
+                                                   (count + k_word_pages - 1) / k_word_pages);
+      if (std::ranges::none_of(words, [](std::uint64_t word) { return word != 0; })) continue;
+      kvm_clear_dirty_log cleared{};
+      cleared.slot = slot.kvm.slot;
+      cleared.first_page = first;
+      cleared.num_pages = static_cast<std::uint32_t>(count);
+      cleared.dirty_bitmap = words.data();
+      if (::ioctl(vm_, KVM_CLEAR_DIRTY_LOG, &cleared) == 0) continue;
+      return fail_sys(Errc::system, errno,
+                      fmt::format("clear KVM's dirty log of slot {}", slot.kvm.slot));
+    }
+    return {};
+  }
+
+  const int vm_;
+  const std::vector<MappedSlot> slots_;
+  std::vector<std::uint64_t> words_;  // of one slot at a time
+};
+
+}  // namespace
+
+Result<std::unique_ptr<DirtyTracker>> track_kvm_log(int vm, const GuestMemory& memory,
+                                                    std::span<const KvmSlot> slots) {
+  auto mapped = FERRY_TRY(map_slots(memory, slots));
+  kvm_enable_cap manual{};
+  manual.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  // Not KVM_DIRTY_LOG_INITIALLY_SET: the first harvest would report all that the first round sends.
+  manual.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+  if (::ioctl(vm, KVM_ENABLE_CAP, &manual) != 0) {
+    return fail_sys(Errc::unsupported, errno, "have KVM protect its dirty log's pages by hand",
+                    "it takes Linux 5.1 or later, and a machine without dirty rings");
+  }
+  return std::make_unique<KvmLog>(vm, std::move(mapped));
+}
+
+}  // namespace ferry

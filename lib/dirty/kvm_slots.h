@@ -1,0 +1,30 @@
+// The slots of a KVM virtual machine, and how their writes are watched and marked.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "ferry/dirty_trackers.h"
+
+namespace ferry {
+
+/// A slot whose place in this process is known.
+struct MappedSlot {
+  KvmSlot kvm;
+  std::byte* host = nullptr;
+
+  std::uint64_t pages() const noexcept { return kvm.memory.length / k_unit_bytes; }
+  /// Pages of the slot, as a run of the region: both numbers count pages, and lie in the slot.
+  PageRun run(std::uint64_t first, std::uint64_t count) const noexcept;
+};
+
+/// Errc::usage where a slot is no part of `memory`, or is of no whole pages.
+Result<std::vector<MappedSlot>> map_slots(const GuestMemory& memory,
+                                          std::span<const KvmSlot> slots);
+
+/// Has KVM log writes to the slots, all pages of which it protects, or has it log no more.
+enum class Logging { off, on };
+Result<void> set_logging(int vm, std::span<const MappedSlot> slots, Logging logging);
+
+}  // namespace ferry

@@ -1,0 +1,61 @@
+// Where a lane's time goes.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+
+#include "ferry/channel.h"
+#include "ferry/report.h"
+
+namespace ferry {
+
+/// One lane's account. Thread-safe: the lane adds, once a packet, and anybody may look.
+class LaneClock {
+ public:
+  void add(const LaneTimes& spent) {
+    const std::scoped_lock lock(mutex_);
+    times_ += spent;
+  }
+  LaneTimes times() const {
+    const std::scoped_lock lock(mutex_);
+    return times_;
+  }
+
+ private:
+  mutable std::mutex mutex_;  // guards times_
+  LaneTimes times_;
+};
+
+/// What the thread that made it has used since.
+class Stretch {
+ public:
+  Stretch() noexcept;
+
+  std::chrono::nanoseconds wall() const noexcept;
+  /// The calls of a channel in this stretch: what they worked, what they were blocked, and of that
+  /// work the encryption.
+  LaneTimes in_channel(std::chrono::nanoseconds encrypted) const noexcept;
+  /// Pages touched for the first time, and the like.
+  std::uint64_t page_faults() const noexcept;
+
+ private:
+  struct Used {
+    std::chrono::nanoseconds cpu;
+    std::uint64_t faults;
+  };
+  static Used used() noexcept;
+
+  const std::chrono::steady_clock::time_point begin_;
+  const Used used_;
+};
+
+/// What a channel has encrypted for so far, in time; 0 where it encrypts nothing.
+inline std::chrono::nanoseconds encrypting(const CryptoClock* clock) noexcept {
+  return clock == nullptr ? std::chrono::nanoseconds{} : clock->encrypting();
+}
+inline std::chrono::nanoseconds decrypting(const CryptoClock* clock) noexcept {
+  return clock == nullptr ? std::chrono::nanoseconds{} : clock->decrypting();
+}
+
+}  // namespace ferry

@@ -1,0 +1,10 @@
+// The name of a new hand-over.
+#pragma once
+
+#include "ferry/guest.h"
+
+namespace ferry {
+
+OwnerToken fresh_token();
+
+}  // namespace ferry

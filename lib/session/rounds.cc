@@ -1,0 +1,101 @@
+#include "session/rounds.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "memory/extent_walker.h"
+
+namespace ferry {
+namespace {
+
+// So much is handed to the lanes before the clock is looked at again.
+constexpr std::uint64_t k_submit_bytes = 64 * 1024 * 1024;
+
+}  // namespace
+
+Rounds::Rounds(SourceGuest& guest, Recipient& recipient)
+    : guest_(guest), recipient_(recipient), owed_(guest.memory().layout()) {}
+
+Result<void> Rounds::send_everything() {
+  harvested_at_ = Clock::now();
+  FERRY_TRY(begin(Motion::running));
+  for (const MemoryRegion& region : guest_.memory().regions()) {
+    ExtentWalker extents(region);
+    while (const auto extent = FERRY_TRY(extents.next())) {
+      FERRY_TRY(submit(extent->run, extent->hole ? Content::zeros : Content::data));
+    }
+  }
+  return end();
+}
+
+Result<void> Rounds::send_owed(Motion motion) {
+  // A copy, since what changes on the way is added to owed_ while this round goes on.
+  const DirtyBitmap owed = std::exchange(owed_, DirtyBitmap(guest_.memory().layout()));
+  FERRY_TRY(begin(motion));
+  for (const MemoryRegion& region : guest_.memory().regions()) {
+    std::uint64_t from = 0;
+    while (const auto run = owed.next_run(region.id, from)) {
+      FERRY_TRY(submit(*run, Content::data));
+      from = run->offset + run->length;
+    }
+  }
+  return end();
+}
+
+Result<void> Rounds::harvest() {
+  if (auto harvested = guest_.dirty_tracker().harvest(owed_); !harvested) {
+    Error error = std::move(harvested).error();
+    return fail(Errc::guest, "harvest dirty pages: " + error.context, error.remedy);
+  }
+  const auto now = Clock::now();
+  const auto passed = now - std::exchange(harvested_at_, now);
+  if (std::exchange(harvested_, true)) return {};
+  figures_.dirty_bytes = bytes_owed();
+  figures_.dirty_time = passed;
+  reports_.back().dirty_bytes = figures_.dirty_bytes;
+  reports_.back().dirty_rate = measured_rate(figures_.dirty_bytes, passed);
+  return {};
+}
+
+Result<void> Rounds::begin(Motion motion) {
+  motion_ = motion;
+  began_at_ = Clock::now();
+  wire_bytes_before_ = recipient_.line().wire_bytes;
+  reports_.push_back({.round = count(), .guest_ran = motion == Motion::running});
+  return recipient_.begin_round(reports_.back().round, motion);
+}
+
+Result<void> Rounds::submit(const PageRun& run, Content content) {
+  reports_.back().bytes += run.length;
+  reports_.back().pages += units_in(run.length);
+  if (content == Content::zeros) return recipient_.submit(run, content);
+  for (PageRun rest = run; rest.length > 0;) {
+    if (deadline_ && motion_ == Motion::running && Clock::now() > *deadline_) {
+      return fail(Errc::not_converging,
+                  fmt::format("send round {}: the time that was given for all rounds is over",
+                              reports_.back().round));
+    }
+    PageRun piece = rest;
+    piece.length = std::min(rest.length, k_submit_bytes);
+    FERRY_TRY(recipient_.submit(piece, content));
+    rest.offset += piece.length;
+    rest.length -= piece.length;
+  }
+  return {};
+}
+
+Result<void> Rounds::end() {
+  RoundReport& report = reports_.back();
+  FERRY_TRY(recipient_.end_round(report.round, owed_));
+  report.suspect = owed_.count();  // nothing else was owed: it is harvested behind the round
+  report.time = Clock::now() - began_at_;
+  report.wire_bytes = recipient_.line().wire_bytes - wire_bytes_before_;
+  report.bandwidth = measured_rate(report.wire_bytes, report.time);
+  figures_ = {.wire_bytes = report.wire_bytes, .time = report.time};
+  harvested_ = false;
+  return {};
+}
+
+}  // namespace ferry

@@ -1,0 +1,89 @@
+#include "snapshot/get_lanes.h"
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+
+namespace ferry {
+namespace {
+
+/// One lane: several runs are being read while the one before them is dealt with.
+class GetLane {
+ public:
+  GetLane(const SnapshotReader& reader, std::unique_ptr<PlacedIo> io, PageSink& sink)
+      : reader_(reader), io_(std::move(io)), sink_(sink) {}
+
+  Result<void> serve(WorkQueue& work) {
+    while (const auto item = work.pop()) {
+      FERRY_TRY(begin(item->run));
+    }
+    while (!under_way_.empty()) FERRY_TRY(end_oldest());
+    return {};
+  }
+
+ private:
+  struct Reading {
+    PageRun run;
+    std::span<const std::byte> bytes;
+  };
+
+  Result<void> begin(const PageRun& run) {
+    if (under_way_.size() == io_->depth()) FERRY_TRY(end_oldest());
+    std::span<std::byte> into = sink_.room_for(run);
+    if (into.empty()) into = FERRY_TRY(io_->staging()).first(run.length);
+    FERRY_TRY(io_->get(run, into));
+    under_way_.push_back({run, into});
+    return {};
+  }
+
+  Result<void> end_oldest() {
+    FERRY_TRY(io_->settle());
+    const Reading read = under_way_.front();
+    under_way_.pop_front();
+    auto damaged = reader_.damaged_in(read.run, read.bytes);
+    if (damaged) return sink_.take(read.run, read.bytes, *damaged);
+    if (damaged.error().code != Errc::integrity) return std::unexpected(damaged.error());
+    return sink_.lost(read.run, damaged.error());
+  }
+
+  const SnapshotReader& reader_;
+  const std::unique_ptr<PlacedIo> io_;
+  PageSink& sink_;
+  std::deque<Reading> under_way_;
+};
+
+void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
+  const std::size_t regions = reader.header().layout.regions.size();
+  for (RegionId id = 0; id < regions; ++id) {
+    std::uint64_t from = 0;
+    while (auto run = reader.present().next_run(id, from, PlacedIo::k_staging_bytes)) {
+      run->length = wire::padded(run->length);
+      if (!crew.submit({.run = *run})) return;
+      from = run->offset + run->length;
+    }
+  }
+}
+
+}  // namespace
+
+Result<void> read_pages(const SnapshotReader& reader, unsigned lanes, const std::stop_token& stop,
+                        PageSink& sink) {
+  lanes = std::max(lanes, 1u);
+  std::vector<std::unique_ptr<GetLane>> readers;
+  for (unsigned lane = 0; lane < lanes; ++lane) {
+    readers.push_back(std::make_unique<GetLane>(reader, FERRY_TRY(reader.lane()), sink));
+  }
+  LaneCrew crew;
+  const std::stop_callback on_stop(stop, [&crew] {
+    crew.cancel({Errc::cancelled, 0, "cancelled", {}});
+  });
+  FERRY_TRY(crew.start("ferry-get", lanes, [&readers](unsigned lane, WorkQueue& work) {
+    return readers[lane]->serve(work);
+  }));
+  submit_all(reader, crew);
+  return crew.finish();
+}
+
+}  // namespace ferry

@@ -1,0 +1,40 @@
+// Threads that share one queue of runs, from the first run to the last.
+#pragma once
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "base/first_error.h"
+#include "multifd/send_lane.h"
+
+namespace ferry {
+
+/// One crew does one round of work. One thread drives it; cancel() may come from any.
+class LaneCrew {
+ public:
+  using Body = std::function<Result<void>(unsigned lane, WorkQueue& work)>;
+
+  LaneCrew();
+  /// Waits for the threads; what nobody took is dropped.
+  ~LaneCrew();
+
+  /// Starts a thread for each lane, named `name`-N. It ends when `body` does, which takes work
+  /// until there is none; the first failure ends all of them. Errc::system.
+  Result<void> start(const char* name, unsigned lanes, Body body);
+  /// Blocks while the lanes have enough to do. False where one has failed: finish() says why.
+  bool submit(const PageWork& work) { return work_.push(work); }
+  /// Blocks until all of it is done. The first failure.
+  Result<void> finish();
+  /// Thread-safe. Lanes end after what they are at.
+  void cancel(Error why);
+
+ private:
+  void join();
+
+  WorkQueue work_;
+  FirstError first_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,98 @@
+#include "snapshot/put_lane.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/checksum.h"
+#include "memory/region_io.h"
+#include "memory/zero_page.h"
+#include "wire/image_format.h"
+
+namespace ferry {
+namespace {
+
+bool on_a_unit(const std::byte* memory) noexcept {
+  return reinterpret_cast<std::uintptr_t>(memory) % k_unit_bytes == 0;
+}
+
+void add(std::atomic<std::uint64_t>& counter, std::uint64_t much) noexcept {
+  counter.fetch_add(much, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_ptr<PlacedIo> io,
+                 BandwidthLimit* bandwidth)
+    : writer_(writer), memory_(memory), io_(std::move(io)), bandwidth_(bandwidth) {}
+
+Result<void> PutLane::serve(WorkQueue& work, Motion motion, const std::stop_token& stop) {
+  while (const auto item = work.pop()) {
+    if (item->content == Content::zeros) {
+      FERRY_TRY(note_zeros(item->run));
+    } else {
+      FERRY_TRY(put_data(item->run, motion, stop));
+    }
+    add(counters_.done_bytes, item->run.length);
+  }
+  return io_->flush();
+}
+
+Result<void> PutLane::put_data(const PageRun& run, Motion motion, const std::stop_token& stop) {
+  for (std::uint64_t done = 0; done < run.length;) {
+    PageRun piece = run;
+    piece.offset += done;
+    piece.length = std::min<std::uint64_t>(run.length - done, PlacedIo::k_staging_bytes);
+    FERRY_TRY(put_piece(piece, FERRY_TRY(units_of(piece, motion)), stop));
+    done += piece.length;
+  }
+  return {};
+}
+
+/// The piece in whole units, the last one padded by zeros, where nobody writes to them until they
+/// are put.
+Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motion motion) {
+  const MemoryRegion& region = *FERRY_TRY(memory_.check(piece));
+  const std::uint64_t whole = wire::padded(piece.length);
+  if (region.host != nullptr && motion == Motion::still && piece.length == whole &&
+      on_a_unit(region.host)) {
+    return memory_.at(piece);
+  }
+  const auto staging = FERRY_TRY(io_->staging()).first(whole);
+  const auto bytes = FERRY_TRY(view(region, piece, staging));
+  if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
+  std::ranges::fill(staging.subspan(piece.length), std::byte{0});
+  return staging;
+}
+
+Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
+                                const std::stop_token& stop) {
+  for (std::uint64_t begin = 0; begin < units.size();) {
+    std::uint64_t end = begin;
+    while (end < units.size()) {
+      const auto unit = units.subspan(end, k_unit_bytes);
+      if (is_zero(unit)) break;
+      writer_.note_present(piece.region, piece.offset + end, xxh3_64(unit));
+      end += k_unit_bytes;
+    }
+    if (end > begin) {
+      if (bandwidth_ != nullptr) bandwidth_->acquire(end - begin, stop);
+      FERRY_TRY(io_->put({piece.region, piece.offset + begin, end - begin},
+                         units.subspan(begin, end - begin)));
+      add(counters_.put_bytes, end - begin);
+      add(counters_.puts, 1);
+    }
+    begin = end;
+    while (end < units.size() && is_zero(units.subspan(end, k_unit_bytes))) end += k_unit_bytes;
+    if (end > begin) FERRY_TRY(note_zeros({piece.region, piece.offset + begin, end - begin}));
+    begin = end;
+  }
+  return {};
+}
+
+Result<void> PutLane::note_zeros(const PageRun& run) {
+  add(counters_.zero_bytes, run.length);
+  return writer_.note_zeros(run);
+}
+
+}  // namespace ferry

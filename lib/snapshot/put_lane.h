@@ -1,0 +1,52 @@
+// One lane of a snapshot that is being written.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+
+#include "ferry/bandwidth.h"
+#include "ferry/channel.h"
+#include "ferry/memory.h"
+#include "multifd/send_lane.h"
+#include "snapshot/snapshot_writer.h"
+
+namespace ferry {
+
+/// Takes runs from a queue, tells zeros from data, checksums the data and puts it at its place.
+/// What the guest may write to meanwhile is copied first, and the copy is checksummed and put; a
+/// guest that stands still is put from where it lies. Used by one thread at a time.
+class PutLane {
+ public:
+  PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_ptr<PlacedIo> io,
+          BandwidthLimit* bandwidth);
+
+  /// Deals with work until there is none, and with all of it to its end. A stop request only lifts
+  /// the bound on bandwidth.
+  Result<void> serve(WorkQueue& work, Motion motion, const std::stop_token& stop);
+
+  /// Written by the lane's thread, read by any: relaxed, each for itself.
+  struct Counters {
+    std::atomic<std::uint64_t> done_bytes = 0;  ///< of memory
+    std::atomic<std::uint64_t> put_bytes = 0;
+    std::atomic<std::uint64_t> zero_bytes = 0;
+    std::atomic<std::uint64_t> puts = 0;
+  };
+  const Counters& counters() const noexcept { return counters_; }
+
+ private:
+  Result<void> put_data(const PageRun& run, Motion motion, const std::stop_token& stop);
+  Result<std::span<const std::byte>> units_of(const PageRun& piece, Motion motion);
+  Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units,
+                         const std::stop_token& stop);
+  Result<void> note_zeros(const PageRun& run);
+
+  SnapshotWriter& writer_;
+  const GuestMemory& memory_;
+  const std::unique_ptr<PlacedIo> io_;
+  BandwidthLimit* const bandwidth_;
+  Counters counters_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,29 @@
+// Device state out of a snapshot.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ferry/device_state.h"
+#include "snapshot/snapshot_reader.h"
+
+namespace ferry {
+
+/// Gives the sections in their order. Each is verified as a whole before the first byte of it is
+/// given: it is read twice.
+class SnapshotState final : public StateOrigin {
+ public:
+  explicit SnapshotState(const SnapshotReader& reader) : reader_(reader) {}
+
+  Result<std::optional<StateSection>> next_section() override;
+  Result<std::span<const std::byte>> next_piece() override;
+
+ private:
+  const SnapshotReader& reader_;
+  std::size_t next_ = 0;     // the section that next_section() gives
+  std::uint64_t given_ = 0;  // bytes of the one before it
+  std::vector<std::byte> piece_;
+};
+
+}  // namespace ferry

@@ -1,0 +1,179 @@
+// What everything that puts pages at their place promises, over every kind of it.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "channels/file_place.h"
+#include "ferry/place.h"
+#include "tests/image/temp_folder.h"
+
+namespace ferry::test {
+namespace {
+
+struct PlacedKind {
+  std::string name;
+  FileOptions options;
+  friend void PrintTo(const PlacedKind& kind, std::ostream* out) { *out << kind.name; }
+};
+
+/// Another way to put pages at their place is one line in here.
+std::vector<PlacedKind> every_kind() {
+  std::vector<PlacedKind> kinds;
+  for (const auto& [name, engine] : {std::pair("io_uring", FileEngineKind::io_uring),
+                                     {"aio", FileEngineKind::aio},
+                                     {"threads", FileEngineKind::threads}}) {
+    for (const unsigned depth : {1u, 8u}) {
+      const std::string of_depth = "_depth_" + std::to_string(depth);
+      kinds.push_back({name + of_depth, {.engine = engine, .depth = depth}});
+      kinds.push_back({name + of_depth + "_direct",
+                       {.engine = engine, .caching = Caching::direct, .depth = depth}});
+    }
+  }
+  return kinds;
+}
+
+constexpr std::uint64_t k_first_region = 3 * k_unit_bytes;
+constexpr std::uint64_t k_second_region = 700 * k_unit_bytes;
+constexpr std::uint64_t k_length = 2000 * k_unit_bytes;
+
+struct FreeBytes {
+  void operator()(std::byte* bytes) const { std::free(bytes); }
+};
+
+/// Random bytes, or room for some, that begin on a unit.
+class Bytes {
+ public:
+  explicit Bytes(std::size_t size, unsigned seed = 0)
+      : bytes_(static_cast<std::byte*>(std::aligned_alloc(k_unit_bytes, size))), size_(size) {
+    std::mt19937_64 random(seed);
+    for (std::size_t at = 0; at < size; at += 8) {
+      const std::uint64_t word = random();
+      std::memcpy(bytes_.get() + at, &word, 8);
+    }
+  }
+  std::span<std::byte> all() const { return {bytes_.get(), size_}; }
+
+ private:
+  std::unique_ptr<std::byte, FreeBytes> bytes_;
+  std::size_t size_;
+};
+
+class PlacedConformance : public testing::TestWithParam<PlacedKind> {
+ protected:
+  void SetUp() override {
+    auto place = create_file_place(folder_ / "a", k_length, GetParam().options);
+    ASSERT_TRUE(place) << place.error().text();
+    place_ = std::move(*place);
+    auto lane = place_->lane({k_first_region, k_second_region});
+    if (!lane && lane.error().code == Errc::unsupported) GTEST_SKIP() << lane.error().text();
+    ASSERT_TRUE(lane) << lane.error().text();
+    lane_ = std::move(*lane);
+  }
+  void expect_in_place(std::uint64_t at, std::span<const std::byte> bytes) {
+    std::vector<std::byte> found(bytes.size());
+    ASSERT_TRUE(place_->read(at, found));
+    EXPECT_TRUE(std::ranges::equal(found, bytes)) << "at " << at;
+  }
+
+  TempFolder folder_;
+  std::unique_ptr<NewPlace> place_;
+  std::unique_ptr<PlacedIo> lane_;
+};
+
+TEST_P(PlacedConformance, RunsAreAtTheirPlaceAfterAFlush) {
+  const Bytes memory(100 * k_unit_bytes, 1);
+  for (std::uint64_t unit = 0; unit < 100; unit += 10) {
+    const std::uint64_t length = (1 + unit / 10) * k_unit_bytes;
+    const RegionId region = unit % 20 == 0 ? 0 : 1;
+    ASSERT_TRUE(lane_->put({region, unit * k_unit_bytes, length},
+                           memory.all().subspan(unit * k_unit_bytes, length)));
+    EXPECT_LE(lane_->under_way(), lane_->depth());
+  }
+  ASSERT_TRUE(lane_->flush());
+  EXPECT_EQ(lane_->under_way(), 0u);
+  for (std::uint64_t unit = 0; unit < 100; unit += 10) {
+    const std::uint64_t base = unit % 20 == 0 ? k_first_region : k_second_region;
+    expect_in_place(base + unit * k_unit_bytes,
+                    memory.all().subspan(unit * k_unit_bytes, (1 + unit / 10) * k_unit_bytes));
+  }
+  const std::vector<std::byte> zeros(9 * k_unit_bytes);
+  expect_in_place(k_first_region + k_unit_bytes, zeros);
+}
+
+TEST_P(PlacedConformance, StagingMayBeFilledAgainAsSoonAsItIsGiven) {
+  const Bytes memory(60 * PlacedIo::k_staging_bytes / 16, 2);
+  constexpr std::uint64_t k_piece = PlacedIo::k_staging_bytes / 16;
+  for (std::uint64_t at = 0; at < memory.all().size(); at += k_piece) {
+    const auto staging = lane_->staging();
+    ASSERT_TRUE(staging);
+    ASSERT_EQ(staging->size(), PlacedIo::k_staging_bytes);
+    ASSERT_EQ(reinterpret_cast<std::uintptr_t>(staging->data()) % k_unit_bytes, 0u);
+    std::ranges::copy(memory.all().subspan(at, k_piece), staging->begin());
+    ASSERT_TRUE(lane_->put({1, at, k_piece}, staging->first(k_piece)));
+  }
+  ASSERT_TRUE(lane_->flush());
+  expect_in_place(k_second_region, memory.all());
+}
+
+TEST_P(PlacedConformance, WhatIsGotComesInTheOrderOfAsking) {
+  const Bytes memory(64 * k_unit_bytes, 3);
+  ASSERT_TRUE(place_->write(k_first_region, memory.all()));
+  ASSERT_TRUE(place_->keep());
+  std::deque<std::pair<std::uint64_t, std::span<std::byte>>> asked;
+  const auto take_oldest = [&] {
+    ASSERT_TRUE(lane_->settle());
+    const auto [at, bytes] = asked.front();
+    asked.pop_front();
+    EXPECT_TRUE(std::ranges::equal(bytes, memory.all().subspan(at, bytes.size()))) << at;
+  };
+  const Bytes into(64 * k_unit_bytes);
+  for (std::uint64_t at = 0; at < memory.all().size(); at += 4 * k_unit_bytes) {
+    if (lane_->under_way() == lane_->depth()) take_oldest();
+    std::span<std::byte> room = into.all().subspan(at, 4 * k_unit_bytes);
+    if (at % (8 * k_unit_bytes) == 0) {
+      const auto staging = lane_->staging();
+      ASSERT_TRUE(staging);
+      room = staging->first(4 * k_unit_bytes);
+    }
+    ASSERT_TRUE(lane_->get({0, at, 4 * k_unit_bytes}, room));
+    asked.emplace_back(at, room);
+  }
+  while (!asked.empty()) take_oldest();
+}
+
+TEST_P(PlacedConformance, AFlushOfNothingIsDone) { EXPECT_TRUE(lane_->flush()); }
+
+TEST_P(PlacedConformance, DestroyingALaneWaitsForWhatIsUnderWay) {
+  auto memory = std::make_unique<Bytes>(8 * k_unit_bytes, 4);
+  const std::vector<std::byte> content(memory->all().begin(), memory->all().end());
+  ASSERT_TRUE(lane_->put({0, 0, content.size()}, memory->all()));
+  lane_.reset();
+  memory.reset();
+  expect_in_place(k_first_region, content);
+}
+
+TEST_P(PlacedConformance, AFailureIsFinal) {
+  const Bytes into(k_unit_bytes);
+  ASSERT_TRUE(lane_->get({1, 5000 * k_unit_bytes, k_unit_bytes}, into.all()));  // behind its end
+  const auto first = lane_->settle();
+  ASSERT_FALSE(first);
+  EXPECT_EQ(first.error().code, Errc::system);
+  EXPECT_FALSE(lane_->get({0, 0, k_unit_bytes}, into.all()));
+  EXPECT_FALSE(lane_->put({0, 0, k_unit_bytes}, into.all()));
+  EXPECT_FALSE(lane_->staging());
+  EXPECT_EQ(lane_->flush().error().text(), first.error().text());
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, PlacedConformance, testing::ValuesIn(every_kind()),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace ferry::test

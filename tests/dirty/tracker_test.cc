@@ -1,0 +1,186 @@
+// What every dirty tracker does, whoever writes.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <random>
+#include <thread>
+
+#include "tests/dirty/tracked_memory.h"
+
+namespace ferry::test {
+namespace {
+
+class DirtyTrackers : public testing::TestWithParam<Kind> {
+ protected:
+  void SetUp() override {
+    auto made = GetParam().make();
+    if (!made && made.error().code == Errc::unsupported) GTEST_SKIP() << made.error().text();
+    ASSERT_TRUE(made) << made.error().text();
+    tracked_ = std::move(*made);
+    ASSERT_TRUE(tracker().start());
+  }
+  void TearDown() override {
+    if (tracked_) tracker().stop();
+  }
+
+  const GuestMemory& memory() { return tracked_->memory(); }
+  DirtyTracker& tracker() { return tracked_->tracker(); }
+
+  DirtyBitmap harvested() {
+    DirtyBitmap dirty(memory().layout());
+    const auto done = tracker().harvest(dirty);
+    EXPECT_TRUE(done) << done.error().text();
+    return dirty;
+  }
+
+  /// The truth, as a bitmap.
+  DirtyBitmap marked(const std::vector<Unit>& units) {
+    DirtyBitmap truth(memory().layout());
+    for (const Unit unit : units) {
+      const std::uint64_t offset = unit.index * k_unit_bytes;
+      const std::uint64_t left = memory().regions()[unit.region].length - offset;
+      truth.mark({unit.region, offset, std::min(left, k_unit_bytes)});
+    }
+    return truth;
+  }
+
+  std::vector<Unit> all_units() {
+    std::vector<Unit> units;
+    for (const MemoryRegion& region : memory().regions()) {
+      for (std::uint64_t i = 0; i < units_in(region.length); ++i) units.push_back({region.id, i});
+    }
+    return units;
+  }
+
+  /// So many, not all of them different, in no order.
+  std::vector<Unit> some_units(std::size_t count) {
+    const std::vector<Unit> all = all_units();
+    std::uniform_int_distribution<std::size_t> any(0, all.size() - 1);
+    std::vector<Unit> units;
+    for (; count > 0; --count) units.push_back(all[any(random_)]);
+    return units;
+  }
+
+  std::unique_ptr<TrackedMemory> tracked_;
+  std::mt19937_64 random_{20260517};
+};
+
+/// The runs of both, so that a failure shows where they differ.
+std::vector<PageRun> runs_of(const DirtyBitmap& bitmap) {
+  std::vector<PageRun> runs;
+  for (RegionId region = 0; region < bitmap.region_count(); ++region) {
+    std::uint64_t from = 0;
+    while (const auto run = bitmap.next_run(region, from)) {
+      runs.push_back(*run);
+      from = run->offset + run->length;
+    }
+  }
+  return runs;
+}
+
+TEST_P(DirtyTrackers, ReportNothingBeforeAnythingIsWritten) { EXPECT_TRUE(harvested().none()); }
+
+TEST_P(DirtyTrackers, ReportEveryPageThatWasWrittenAndNoOther) {
+  for (const std::size_t count : {1u, 2u, 60u, 700u, 3u}) {
+    const std::vector<Unit> units = some_units(count);
+    tracked_->write(units, count);
+    EXPECT_EQ(runs_of(harvested()), runs_of(marked(units)));
+  }
+}
+
+TEST_P(DirtyTrackers, ReportEachWriteOnce) {
+  const std::vector<Unit> units = some_units(20);
+  tracked_->write(units, 1);
+  EXPECT_FALSE(harvested().none());
+  EXPECT_TRUE(harvested().none());
+}
+
+TEST_P(DirtyTrackers, ReportAPageAgainThatIsWrittenAgain) {
+  const std::vector<Unit> units = some_units(20);
+  for (const std::uint64_t value : {1u, 2u, 3u}) {
+    tracked_->write(units, value);
+    EXPECT_EQ(runs_of(harvested()), runs_of(marked(units)));
+  }
+}
+
+TEST_P(DirtyTrackers, ReportAllOfAGuestThatWritesEverywhere) {
+  tracked_->write(all_units(), 7);
+  EXPECT_TRUE(harvested().all());
+}
+
+TEST_P(DirtyTrackers, ReportTheLastPageOfARegion) {
+  const auto& regions = memory().regions();
+  const std::vector<Unit> last = {{0, units_in(regions[0].length) - 1},
+                                  {1, units_in(regions[1].length) - 1}};
+  tracked_->write(last, 1);
+  EXPECT_EQ(runs_of(harvested()), runs_of(marked(last)));
+}
+
+TEST_P(DirtyTrackers, AddToWhatABitmapHoldsAlready) {
+  const std::vector<Unit> before = {{0, 3}, {1, 5}};
+  const std::vector<Unit> written = {{0, 64}, {1, 5}};
+  DirtyBitmap dirty = marked(before);
+  tracked_->write(written, 1);
+  ASSERT_TRUE(tracker().harvest(dirty));
+  EXPECT_EQ(runs_of(dirty), runs_of(marked({{0, 3}, {0, 64}, {1, 5}})));
+}
+
+TEST_P(DirtyTrackers, ForgetWhatWasWrittenBetweenAStopAndAStart) {
+  tracked_->write({{0, 1}}, 1);
+  tracker().stop();
+  tracked_->write({{0, 2}}, 1);
+  ASSERT_TRUE(tracker().start());
+  EXPECT_TRUE(harvested().none());
+  tracked_->write({{0, 3}}, 1);
+  EXPECT_EQ(runs_of(harvested()), runs_of(marked({{0, 3}})));
+}
+
+TEST_P(DirtyTrackers, CanBeStoppedTwice) {
+  tracker().stop();
+  tracker().stop();
+  ASSERT_TRUE(tracker().start());
+}
+
+/// A migration: pages that were reported are copied while the writer writes on. In the end the copy
+/// and the memory must be the same.
+TEST_P(DirtyTrackers, LoseNoPageOfAWriterThatNeverRests) {
+  std::vector<std::vector<std::uint64_t>> copy;
+  for (const MemoryRegion& region : memory().regions()) copy.emplace_back(units_in(region.length));
+  const auto copy_dirty = [&](const DirtyBitmap& dirty) {
+    for (const PageRun& run : runs_of(dirty)) {
+      for (std::uint64_t i = 0; i < units_in(run.length); ++i) {
+        const Unit unit{run.region, run.offset / k_unit_bytes + i};
+        copy[unit.region][unit.index] = first_word(memory(), unit);
+      }
+    }
+  };
+  {
+    std::jthread writer([this](const std::stop_token& stop) {
+      for (std::uint64_t value = 1; !stop.stop_requested(); ++value) {
+        tracked_->write(some_units(300), value);
+      }
+    });
+    std::uint64_t copied = 0;
+    while (copied < 50'000) {
+      const DirtyBitmap dirty = harvested();
+      copy_dirty(dirty);
+      copied += dirty.count();
+    }
+  }
+  copy_dirty(harvested());
+  std::vector<Unit> units = all_units();
+  const auto lost = std::ranges::count_if(units, [&](Unit unit) {
+    return copy[unit.region][unit.index] != first_word(memory(), unit);
+  });
+  EXPECT_EQ(lost, 0);
+}
+
+std::string name_of(const testing::TestParamInfo<Kind>& info) { return info.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(OfThisProcess, DirtyTrackers, testing::ValuesIn(kinds_without_kvm()),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(OfKvm, DirtyTrackers, testing::ValuesIn(kinds_with_kvm()), name_of);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DirtyTrackers);
+
+}  // namespace
+}  // namespace ferry::test

@@ -1,0 +1,275 @@
+// Snapshots: images into a file, and out of it.
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/e2e/events.h"
+#include "tests/e2e/scene.h"
+
+namespace ferry {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+class SnapshotEndToEnd : public EndToEnd {
+ protected:
+  static std::string uri_of(const fs::path& path) { return "file://" + path.native(); }
+  static Process migrate_recv(Words arguments) {
+    arguments.insert(arguments.begin(), MIGRATE_RECV);
+    return Process(std::move(arguments));
+  }
+  static void expect_ok(Process process) { EXPECT_EQ(process.wait(), 0) << process.err(); }
+  static void expect_complaint(Process process, int code, const std::string& words) {
+    EXPECT_EQ(process.wait(), code) << process.err();
+    EXPECT_THAT(process.err(), HasSubstr(words));
+  }
+
+  /// Random bytes, written zeros, holes, and a tail that is no multiple of a page.
+  fs::path mixed_image(const fs::path& path) {
+    write_random(path, 0, 8 * k_mib);
+    write_random(path, 20 * k_mib + 4 * k_kib, 12 * k_kib);
+    write_random(path, 40 * k_mib, 3 * k_mib + 123);
+    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    const std::string zeros(4 * k_mib, '\0');
+    EXPECT_EQ(::pwrite(file.get(), zeros.data(), zeros.size(), 30 * k_mib),
+              static_cast<::ssize_t>(zeros.size()));
+    set_length(path, 64 * k_mib + 777);
+    return path;
+  }
+  /// `images` into the snapshot and out of it again.
+  void save_and_load(const Words& images, const fs::path& output, Words options = {}) {
+    Words save = images;
+    save.push_back(uri_of(snapshot()));
+    save.insert(save.end(), options.begin(), options.end());
+    expect_ok(migrate_send(save));
+    Words load = {uri_of(snapshot()), "-o", output};
+    load.insert(load.end(), options.begin(), options.end());
+    expect_ok(migrate_recv(load));
+  }
+  fs::path snapshot() const { return disk_ / "snap.ferry"; }
+
+  TempFolder disk_;  // a disk's file system, where there is one
+};
+
+TEST_F(SnapshotEndToEnd, AnImageComesBackIdentical) {
+  const fs::path image = mixed_image(source_ / "a.img");
+  save_and_load({image}, output_ / "out.img");
+  expect_same(image, output_ / "out.img");
+  EXPECT_EQ(fs::file_size(output_ / "out.img"), 64 * k_mib + 777);
+  EXPECT_LE(allocated_bytes(snapshot()), 11 * k_mib + 512 * k_kib) << "zeros are holes";
+  EXPECT_LE(allocated_bytes(output_ / "out.img"), 11 * k_mib + 512 * k_kib);
+  EXPECT_THAT(disk_.names(), UnorderedElementsAre("snap.ferry"));
+}
+
+TEST_F(SnapshotEndToEnd, EveryLengthComesBackExactly) {
+  for (const std::uint64_t length : {0, 1, 4095, 4096, 4097}) {
+    const fs::path image = random_image("a-" + std::to_string(length), length);
+    save_and_load({image}, output_ / "out.img", {"--force"});
+    expect_same(image, output_ / "out.img");
+    EXPECT_EQ(fs::file_size(output_ / "out.img"), length);
+  }
+}
+
+TEST_F(SnapshotEndToEnd, SeveralImagesComeBackUnderTheirNames) {
+  const fs::path a = random_image("a.img", 3 * k_mib + 1);
+  const fs::path b = random_image("b.img", 5 * k_mib);
+  fs::create_directory(output_ / "images");
+  save_and_load({a, b}, output_ / "images/");
+  expect_same(a, output_ / "images/a.img");
+  expect_same(b, output_ / "images/b.img");
+}
+
+class SnapshotByEngine : public SnapshotEndToEnd,
+                         public testing::WithParamInterface<const char*> {};
+
+TEST_P(SnapshotByEngine, AnImageComesBackBufferedAndDirect) {
+  const fs::path image = mixed_image(source_ / "a.img");
+  save_and_load({image}, output_ / "a.img", {"--file-engine", GetParam()});
+  expect_same(image, output_ / "a.img");
+  Process direct = migrate_send(
+      {image, uri_of(disk_ / "b"), "--file-engine", GetParam(), "--direct", "--verify", "full"});
+  if (direct.wait() == 2) GTEST_SKIP() << direct.err();
+  EXPECT_THAT(direct.out(), HasSubstr("digest of all memory equal"));
+  expect_ok(migrate_recv(
+      {uri_of(disk_ / "b"), "-o", output_ / "b.img", "--file-engine", GetParam(), "--direct"}));
+  expect_same(image, output_ / "b.img");
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, SnapshotByEngine, testing::Values("io_uring", "aio", "threads"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST_F(SnapshotEndToEnd, SixtyFourGibibytesOfHolesAreQuick) {
+  const fs::path image = source_ / "sparse.img";
+  for (std::uint64_t i = 0; i < 16; ++i) write_random(image, i * 4 * k_gib + i * 4 * k_kib, k_mib);
+  set_length(image, 64 * k_gib);
+  save_and_load({image}, output_ / "out.img");
+  expect_same(image, output_ / "out.img");
+}
+
+TEST_F(SnapshotEndToEnd, InspectSaysWhatIsInIt) {
+  const fs::path a = random_image("a.img", 3 * k_mib + 1);
+  const fs::path b = source_ / "holes.img";
+  set_length(b, 8 * k_mib);
+  expect_ok(migrate_send({a, b, uri_of(snapshot())}));
+  Process words = migrate_recv({"--inspect", uri_of(snapshot())});
+  EXPECT_EQ(words.wait(), 0) << words.err();
+  EXPECT_THAT(words.out(), HasSubstr("region 'a.img': 3145729 bytes, 3145729 of them not zeros"));
+  EXPECT_THAT(words.out(), HasSubstr("region 'holes.img': 8388608 bytes, 0 of them not zeros"));
+  Process json = migrate_recv({"--inspect", uri_of(snapshot()), "--json"});
+  EXPECT_EQ(json.wait(), 0) << json.err();
+  const auto events = events_of(json.out());
+  ASSERT_EQ(events.size(), 1u);
+  EXPECT_EQ(events[0]["event"], "snapshot");
+  EXPECT_EQ(events[0]["regions"][1]["name"], "holes.img");
+  EXPECT_EQ(events[0]["file_bytes"], fs::file_size(snapshot()));
+}
+
+TEST_F(SnapshotEndToEnd, ACheckFindsDamageAndALoadRefusesIt) {
+  const fs::path image = random_image("a.img", 2 * k_mib);
+  expect_ok(migrate_send({image, uri_of(snapshot())}));
+  Process whole = migrate_recv({"--check", uri_of(snapshot())});
+  EXPECT_EQ(whole.wait(), 0) << whole.err();
+  EXPECT_THAT(whole.out(), HasSubstr("every byte is as it was written"));
+
+  // The data is the end of it: two pages, 0x1ff000 and 0x1f0000.
+  const auto length = static_cast<::off_t>(fs::file_size(snapshot()));
+  {
+    const UniqueFd file(::open(snapshot().c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::pwrite(file.get(), "damage", 6, length - 6), 6);
+    ASSERT_EQ(::pwrite(file.get(), "damage", 6, length - 0x10000), 6);
+  }
+  Process check = migrate_recv({"--check", "--lanes", "3", uri_of(snapshot())});
+  EXPECT_EQ(check.wait(), 5) << check.err();
+  EXPECT_THAT(check.out(), HasSubstr("damaged: region 'a.img', offset 0x1f0000\n"
+                                     "damaged: region 'a.img', offset 0x1ff000\n"));
+  Process json = migrate_recv({"--check", "--json", uri_of(snapshot())});
+  EXPECT_EQ(json.wait(), 5);
+  EXPECT_EQ(events_of(json.out()).at(0)["damaged"], 2);
+  expect_complaint(migrate_recv({uri_of(snapshot()), "-o", output_ / "out.img"}), 5,
+                   "region 'a.img', offset 0x1f");
+  EXPECT_THAT(output_.names(), IsEmpty());
+
+  set_length(snapshot(), static_cast<std::uint64_t>(length) / 2);
+  expect_complaint(migrate_recv({"--check", uri_of(snapshot())}), 5, "its end");
+  expect_complaint(migrate_recv({"--inspect", uri_of(image)}), 5, "is it a snapshot of Ferry's?");
+}
+
+TEST_F(SnapshotEndToEnd, WhatIsNoRegularFileIsAUsageError) {
+  const fs::path image = random_image("a.img", k_mib);
+  ASSERT_EQ(::mkfifo((disk_ / "pipe").c_str(), 0600), 0);
+  for (const std::string& where : {disk_.path().native() + "/", disk_.path().native(),
+                                   (disk_ / "pipe").native(), std::string("/dev/null")}) {
+    expect_complaint(migrate_send({image, "file://" + where, "--force"}), 2, "file '");
+    expect_complaint(migrate_recv({"file://" + where, "-o", output_ / "out.img"}), 2, "file '");
+  }
+  expect_complaint(migrate_recv({"--inspect", "tcp://127.0.0.1:1"}), 2, "a peer is there");
+  expect_complaint(migrate_recv({"--inspect", "--check", uri_of(image)}), 2, "one of them");
+  expect_complaint(migrate_send({image, uri_of(snapshot()), "--file-engine", "x"}), 2, "engine");
+}
+
+TEST_F(SnapshotEndToEnd, WhatExistsIsKeptWithoutForce) {
+  const fs::path image = random_image("a.img", k_mib);
+  write_file(snapshot(), "older");
+  expect_complaint(migrate_send({image, uri_of(snapshot())}), 8, "it exists already");
+  EXPECT_EQ(read_file(snapshot()), "older");
+  expect_complaint(migrate_recv({uri_of(disk_ / "none"), "-o", output_ / "out.img"}), 8,
+                   "no such file");
+}
+
+/// A file system of a test's own, while it lives.
+class Mounted {
+ public:
+  Mounted(const fs::path& at, const char* options) : at_(at) {
+    fs::create_directory(at_);
+    mounted_ = ::mount("ferry-test", at_.c_str(), "tmpfs", 0, options) == 0;
+  }
+  Mounted(const Mounted&) = delete;
+  Mounted& operator=(const Mounted&) = delete;
+  ~Mounted() {
+    if (mounted_) ::umount(at_.c_str());
+  }
+  explicit operator bool() const { return mounted_; }
+
+ private:
+  fs::path at_;
+  bool mounted_;
+};
+
+TEST_F(SnapshotEndToEnd, AFullDiskLeavesNothing) {
+  const fs::path image = random_image("a.img", 32 * k_mib);
+  const fs::path small = disk_ / "small";
+  const Mounted mounted(small, "size=16m");
+  if (!mounted) GTEST_SKIP() << "no right to mount a tmpfs here";
+  for (const char* engine : {"io_uring", "aio", "threads"}) {
+    expect_complaint(migrate_send({image, uri_of(small / "snap"), "--file-engine", engine}), 8,
+                     "no space left on device (is the disk full?)");
+    EXPECT_TRUE(fs::is_empty(small)) << engine;
+  }
+  expect_ok(migrate_send({image, uri_of(snapshot())}));
+  expect_complaint(migrate_recv({uri_of(snapshot()), "-o", small / "out.img"}), 8,
+                   "no space left on device");
+  EXPECT_TRUE(fs::is_empty(small));
+}
+
+/// An ext4 whose disk is a file in a tmpfs that has no room for all of it: what the file system
+/// takes to be a disk of 64 MiB fails when more than a part of it has been written.
+class FailingDisk {
+ public:
+  explicit FailingDisk(const fs::path& folder) : folder_(folder) {
+    fs::create_directories(folder_ / "disk");
+    made_ =
+        run("mkdir backing && mount -t tmpfs -o size=24m ferry-test backing && "
+            "truncate -s 64M backing/image && /sbin/mkfs.ext4 -q -O ^has_journal backing/image && "
+            "mount -o loop,errors=continue backing/image disk && rmdir disk/lost+found");
+  }
+  FailingDisk(const FailingDisk&) = delete;
+  FailingDisk& operator=(const FailingDisk&) = delete;
+  ~FailingDisk() { run("umount disk 2>/dev/null; umount backing 2>/dev/null"); }
+  explicit operator bool() const { return made_; }
+  fs::path path() const { return folder_ / "disk"; }
+  /// From here on what was written cannot be read either.
+  void lose() { run("echo 3 > /proc/sys/vm/drop_caches; truncate -s 2M backing/image"); }
+
+ private:
+  bool run(const std::string& script) {
+    Process shell({"/bin/sh", "-c", "cd '" + folder_.native() + "' && " + script});
+    return shell.wait() == 0;
+  }
+  fs::path folder_;
+  bool made_;
+};
+
+TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
+  const fs::path image = random_image("a.img", 40 * k_mib);
+  for (const Words& way : {Words{}, Words{"--direct"}, Words{"--direct", "--file-engine", "aio"}}) {
+    const TempFolder folder;
+    FailingDisk disk(folder.path());
+    if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
+    Words command = {image, uri_of(disk.path() / "snap")};
+    command.insert(command.end(), way.begin(), way.end());
+    expect_complaint(migrate_send(command), 8, "write '");
+    EXPECT_TRUE(fs::is_empty(disk.path()));
+  }
+}
+
+TEST_F(SnapshotEndToEnd, APageThatCannotBeReadStopsALoad) {
+  const fs::path image = random_image("a.img", 8 * k_mib);
+  const TempFolder folder;
+  FailingDisk disk(folder.path());
+  if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
+  expect_ok(migrate_send({image, uri_of(disk.path() / "snap")}));
+  disk.lose();
+  for (const Words& way : {Words{}, Words{"--direct"}}) {
+    Words load = {uri_of(disk.path() / "snap"), "-o", output_ / "out.img"};
+    load.insert(load.end(), way.begin(), way.end());
+    expect_complaint(migrate_recv(load), 8, "input/output error");
+  }
+  EXPECT_THAT(output_.names(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace ferry

@@ -1,0 +1,114 @@
+// A snapshot that is not what was written: each damaged byte is found.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ferry/ferry.h"
+#include "snapshot/snapshot_check.h"
+#include "tests/snapshot/saved.h"
+
+namespace ferry::test {
+namespace {
+
+using testing::HasSubstr;
+
+class SnapshotDamage : public testing::Test {
+ protected:
+  SnapshotDamage() {
+    auto runtime = Runtime::create();
+    EXPECT_TRUE(runtime);
+    runtime_ = std::move(*runtime);
+    save(*runtime_, source_.memory(), places_);
+    append_sections(places_.file(), {{"cpu", std::vector<std::byte>(5000, std::byte{7})},
+                                     {"empty", {}},
+                                     {"serial", std::vector<std::byte>(4096, std::byte{8})}});
+  }
+
+  /// How it is found: an error of opening, or what a check lists first. Empty: it is not.
+  std::string found() {
+    MemoryPlace place(std::shared_ptr<MemoryFile>(&places_.file(), [](MemoryFile*) {}));
+    const auto reader = SnapshotReader::borrow(place, "/a");
+    if (!reader) {
+      EXPECT_EQ(reader.error().code, Errc::integrity) << reader.error().text();
+      return reader.error().text();
+    }
+    const auto check = check_snapshot(**reader, 1, {}, {});
+    EXPECT_TRUE(check) << check.error().text();
+    if (!check || check->damaged == 0) return {};
+    return check->damages.front().what;
+  }
+  std::string found_after_damage_at(std::size_t at, std::byte flip = std::byte{1}) {
+    std::byte& byte = places_.file().bytes[at];
+    byte ^= flip;
+    std::string what = found();
+    byte ^= flip;
+    return what;
+  }
+
+  std::unique_ptr<Runtime> runtime_;
+  MemorySource source_{small_layout()};
+  MemoryPlaces places_;
+};
+
+TEST_F(SnapshotDamage, AWholeOneHasNone) { EXPECT_EQ(found(), ""); }
+
+TEST_F(SnapshotDamage, EachOfTenThousandDamagedBytesIsFound) {
+  std::mt19937_64 random(6);
+  const std::size_t length = places_.file().bytes.size();
+  for (int i = 0; i < 10'000; ++i) {
+    const std::size_t at = random() % length;
+    const auto flip = static_cast<std::byte>(1 + random() % 255);
+    ASSERT_NE(found_after_damage_at(at, flip), "") << "byte " << at << " of " << length;
+  }
+}
+
+TEST_F(SnapshotDamage, ADamagedPageIsNamedByItsRegionAndOffset) {
+  const wire::ImagePlan plan = wire::plan_image(small_layout());
+  EXPECT_EQ(found_after_damage_at(plan.regions[0].data_offset + 4 * k_unit_bytes + 100),
+            "region 'ram0', offset 0x4000");
+  EXPECT_EQ(found_after_damage_at(plan.regions[2].data_offset + 7 * k_unit_bytes + 4000),
+            "region 'ram2', offset 0x7000")
+      << "behind the region's last byte";
+}
+
+TEST_F(SnapshotDamage, AByteInAPageOfZerosIsFound) {
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places_.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader);
+  std::uint64_t unit = 0;
+  while ((*reader)->present().test(0, unit * k_unit_bytes)) ++unit;
+  const wire::ImagePlan plan = wire::plan_image(small_layout());
+  EXPECT_THAT(found_after_damage_at(plan.regions[0].data_offset + unit * k_unit_bytes),
+              HasSubstr("not zeros"));
+}
+
+TEST_F(SnapshotDamage, EveryPartIsNamed) {
+  const wire::ImagePlan plan = wire::plan_image(small_layout());
+  EXPECT_THAT(found_after_damage_at(0), HasSubstr("is it a snapshot of Ferry's?"));
+  EXPECT_THAT(found_after_damage_at(40), HasSubstr("its checksum differs"));
+  EXPECT_THAT(found_after_damage_at(4095), HasSubstr("the padding behind the image header"));
+  EXPECT_THAT(found_after_damage_at(plan.index.offset), HasSubstr("the index of checksums"));
+  EXPECT_THAT(found_after_damage_at(plan.bitmap.offset), HasSubstr("the bitmap of pages"));
+  EXPECT_THAT(found_after_damage_at(plan.table.offset),
+              HasSubstr("the checksums from region 'ram0', offset 0x0 on"));
+  EXPECT_THAT(found_after_damage_at(plan.end() + 12), HasSubstr("directory of sections"));
+  EXPECT_THAT(found_after_damage_at(plan.end() + k_unit_bytes), HasSubstr("section 'cpu'"));
+}
+
+TEST_F(SnapshotDamage, OneThatIsCutShortOrGrewIsRefused) {
+  auto& bytes = places_.file().bytes;
+  const auto whole = bytes;
+  for (const std::size_t length : {std::size_t{0}, std::size_t{10}, std::size_t{4096},
+                                   whole.size() / 2, whole.size() - 1, whole.size() + 1}) {
+    bytes = whole;
+    bytes.resize(length);
+    EXPECT_NE(found(), "") << length;
+  }
+}
+
+TEST_F(SnapshotDamage, AForeignFileIsRefused) {
+  places_.file().bytes.assign(100'000, std::byte{'x'});
+  EXPECT_THAT(found(), HasSubstr("is it a snapshot of Ferry's?"));
+}
+
+}  // namespace
+}  // namespace ferry::test

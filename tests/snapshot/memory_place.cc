@@ -1,0 +1,97 @@
+#include "tests/snapshot/memory_place.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace ferry::test {
+namespace {
+
+class MemoryLane final : public PlacedIo {
+ public:
+  MemoryLane(MemoryPlace& place, std::vector<std::uint64_t> region_offsets)
+      : place_(place), region_offsets_(std::move(region_offsets)) {}
+
+  Result<void> attach(const GuestMemory&) override { return {}; }
+  Result<std::span<std::byte>> staging() override {
+    std::ranges::fill(staging_, std::byte{0xee});
+    return staging_;
+  }
+  Result<void> put(const PageRun& run, std::span<const std::byte> from) override {
+    ++under_way_;
+    return place_.write(region_offsets_[run.region] + run.offset, from);
+  }
+  Result<void> get(const PageRun& run, std::span<std::byte> into) override {
+    ++under_way_;
+    return place_.read(region_offsets_[run.region] + run.offset, into);
+  }
+  Result<void> settle() override {
+    --under_way_;
+    return {};
+  }
+  unsigned under_way() const noexcept override { return under_way_; }
+  unsigned depth() const noexcept override { return 1; }
+  Result<void> flush() override {
+    under_way_ = 0;
+    return {};
+  }
+
+ private:
+  MemoryPlace& place_;
+  const std::vector<std::uint64_t> region_offsets_;
+  std::vector<std::byte> staging_ = std::vector<std::byte>(k_staging_bytes);
+  unsigned under_way_ = 0;
+};
+
+}  // namespace
+
+Result<void> MemoryPlace::read(std::uint64_t at, std::span<std::byte> into) const {
+  const auto& bytes = file_->bytes;
+  if (at > bytes.size() || into.size() > bytes.size() - at) {
+    return fail(Errc::system, "read memory: beyond its end");
+  }
+  std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), into.size(), into.begin());
+  return {};
+}
+
+Result<std::optional<Stretch>> MemoryPlace::next_data(std::uint64_t from) const {
+  if (from >= length()) return std::nullopt;
+  return Stretch{from, length() - from};
+}
+
+Result<std::unique_ptr<PlacedIo>> MemoryPlace::lane(std::vector<std::uint64_t> region_offsets) {
+  return std::make_unique<MemoryLane>(*this, std::move(region_offsets));
+}
+
+Result<void> MemoryPlace::write(std::uint64_t at, std::span<const std::byte> from) {
+  auto& bytes = file_->bytes;
+  if (bytes.size() < at + from.size()) bytes.resize(at + from.size());
+  std::ranges::copy(from, bytes.begin() + static_cast<std::ptrdiff_t>(at));
+  return {};
+}
+
+Result<void> MemoryPlace::clear(Stretch stretch) {
+  std::fill_n(file_->bytes.begin() + static_cast<std::ptrdiff_t>(stretch.offset), stretch.length,
+              std::byte{0});
+  return {};
+}
+
+Result<void> MemoryPlace::keep() {
+  file_->kept = true;
+  return {};
+}
+
+Result<void> MemoryPlace::show() {
+  file_->shown = true;
+  return {};
+}
+
+Result<std::unique_ptr<NewPlace>> MemoryPlaces::create(const Uri&, std::uint64_t length) {
+  file_->bytes.assign(length, std::byte{0});
+  return std::make_unique<MemoryPlace>(file_);
+}
+
+Result<std::unique_ptr<Place>> MemoryPlaces::open(const Uri&) {
+  return std::make_unique<MemoryPlace>(file_);
+}
+
+}  // namespace ferry::test

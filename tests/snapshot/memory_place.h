@@ -1,0 +1,48 @@
+// A place in memory, whose every byte a test can read and change.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "ferry/place.h"
+
+namespace ferry::test {
+
+/// The bytes of a place, and what becomes of it. Shared by the place and the test.
+struct MemoryFile {
+  std::vector<std::byte> bytes;
+  bool kept = false;
+  bool shown = false;
+};
+
+/// Puts and gets are done at once. It knows no holes.
+class MemoryPlace final : public NewPlace {
+ public:
+  explicit MemoryPlace(std::shared_ptr<MemoryFile> file) : file_(std::move(file)) {}
+
+  std::uint64_t length() const noexcept override { return file_->bytes.size(); }
+  Result<void> read(std::uint64_t at, std::span<std::byte> into) const override;
+  Result<std::optional<Stretch>> next_data(std::uint64_t from) const override;
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override;
+  Result<void> write(std::uint64_t at, std::span<const std::byte> from) override;
+  Result<void> clear(Stretch stretch) override;
+  Result<void> keep() override;
+  Result<void> show() override;
+
+ private:
+  std::shared_ptr<MemoryFile> file_;
+};
+
+/// Every place that it makes or opens is the same file.
+class MemoryPlaces final : public Places {
+ public:
+  Result<std::unique_ptr<NewPlace>> create(const Uri& at, std::uint64_t length) override;
+  Result<std::unique_ptr<Place>> open(const Uri& at) override;
+  MemoryFile& file() noexcept { return *file_; }
+
+ private:
+  std::shared_ptr<MemoryFile> file_ = std::make_shared<MemoryFile>();
+};
+
+}  // namespace ferry::test

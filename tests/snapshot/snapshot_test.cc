@@ -1,0 +1,165 @@
+// Guests that are written down and taken up again.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "ferry/ferry.h"
+#include "tests/image/temp_folder.h"
+#include "tests/snapshot/saved.h"
+
+namespace ferry::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+
+class SnapshotOfAGuest : public testing::Test {
+ protected:
+  SnapshotOfAGuest() : runtime_(std::move(*make_runtime())) {}
+
+  TempFolder folder_;
+  const std::string uri_ = "file://" + (folder_ / "snap.ferry").native();
+  std::unique_ptr<Runtime> runtime_;
+};
+
+TEST_F(SnapshotOfAGuest, ComesBackAsItWas) {
+  MemorySource source(layout_of({3 << 20, 0, 4 * k_unit_bytes + 17, 700 * k_unit_bytes}));
+  const Outcome saved = send(*runtime_, source, uri_, {});
+  ASSERT_TRUE(saved.ok()) << saved.why_not->text();
+  EXPECT_EQ(saved.owner, Owner::destination);
+  EXPECT_EQ(saved.report.proof, Proof::durable_image);
+  MemoryDestination destination;
+  const Outcome loaded = receive(*runtime_, destination, uri_, {});
+  ASSERT_TRUE(loaded.ok()) << loaded.why_not->text();
+  EXPECT_EQ(loaded.owner, Owner::destination);
+  EXPECT_EQ(destination.starts(), 1u);
+  EXPECT_TRUE(identical(source, destination));
+  EXPECT_THAT(folder_.names(), UnorderedElementsAre("snap.ferry"));
+}
+
+TEST_F(SnapshotOfAGuest, HasWhatARunningGuestWroteLast) {
+  MemorySource source(layout_of({400 * k_unit_bytes}));
+  // Rewritten, filled for the first time, and cleared: each once while it runs, and when paused.
+  source.on_harvest = [&]() -> Result<void> {
+    if (source.harvests() == 1) {
+      source.write(0, 5, std::byte{0x55});
+      source.write(0, 9, std::byte{0x99});
+      source.write(0, 10, std::byte{0});
+    }
+    return {};
+  };
+  source.on_pause = [&]() -> Result<void> {
+    source.write(0, 5, std::byte{0});
+    source.write(0, 11, std::byte{0x11});
+    return {};
+  };
+  SendOptions options;
+  options.verify = Verify::full;
+  const Outcome saved = send(*runtime_, source, uri_, options);
+  ASSERT_TRUE(saved.ok()) << saved.why_not->text();
+  MemoryDestination destination;
+  ASSERT_TRUE(receive(*runtime_, destination, uri_, {}).ok());
+  EXPECT_TRUE(identical(source, destination));
+  const auto snapshot = Snapshot::open(*runtime_, uri_);
+  ASSERT_TRUE(snapshot);
+  EXPECT_FALSE((*snapshot)->present().test(0, 5 * k_unit_bytes)) << "zeros again";
+  EXPECT_TRUE((*snapshot)->present().test(0, 11 * k_unit_bytes));
+  EXPECT_EQ((*snapshot)->check(2, {})->damaged, 0u);
+}
+
+TEST_F(SnapshotOfAGuest, GivesSinglePages) {
+  MemorySource source(layout_of({600 * k_unit_bytes, 2 * k_unit_bytes + 9}));
+  ASSERT_TRUE(send(*runtime_, source, uri_, {}).ok());
+  const auto snapshot = Snapshot::open(*runtime_, uri_);
+  ASSERT_TRUE(snapshot) << snapshot.error().text();
+  for (const auto& region : source.memory().regions()) {
+    for (std::uint64_t at = 0; at < region.length; at += k_unit_bytes) {
+      std::vector<std::byte> page(std::min(k_unit_bytes, region.length - at));
+      ASSERT_TRUE((*snapshot)->fetch({region.id, at, page.size()}, page));
+      ASSERT_TRUE(std::ranges::equal(page, std::span(region.host + at, page.size()))) << at;
+    }
+  }
+  std::vector<std::byte> page(k_unit_bytes);
+  for (const PageRun& none : {PageRun{2, 0, k_unit_bytes}, PageRun{0, 1, k_unit_bytes},
+                              PageRun{0, 600 * k_unit_bytes, k_unit_bytes}, PageRun{0, 0, 1}}) {
+    const auto fetched = (*snapshot)->fetch(none, page);
+    ASSERT_FALSE(fetched);
+    EXPECT_EQ(fetched.error().code, Errc::usage);
+  }
+}
+
+TEST_F(SnapshotOfAGuest, DamageStopsALoadAndNamesThePage) {
+  MemorySource source(layout_of({64 * k_unit_bytes}));
+  ASSERT_TRUE(send(*runtime_, source, uri_, {}).ok());
+  const auto snapshot = Snapshot::open(*runtime_, uri_);
+  ASSERT_TRUE(snapshot);
+  const std::uint64_t at = wire::plan_image((*snapshot)->layout()).regions[0].data_offset;
+  {
+    const UniqueFd file(::open((folder_ / "snap.ferry").c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(::pwrite(file.get(), "?", 1, static_cast<off_t>(at + 7 * k_unit_bytes + 9)), 1);
+  }
+  MemoryDestination destination;
+  const Outcome loaded = receive(*runtime_, destination, uri_, {});
+  ASSERT_FALSE(loaded.ok());
+  EXPECT_EQ(loaded.owner, Owner::source);
+  EXPECT_EQ(destination.starts(), 0u);
+  EXPECT_EQ(loaded.why_not->code, Errc::integrity);
+  EXPECT_THAT(loaded.why_not->text(), HasSubstr("region 'ram0', offset 0x7000"));
+  std::vector<std::byte> page(k_unit_bytes);
+  EXPECT_EQ((*snapshot)->fetch({0, 7 * k_unit_bytes, k_unit_bytes}, page).error().code,
+            Errc::integrity);
+  EXPECT_TRUE((*snapshot)->fetch({0, 6 * k_unit_bytes, k_unit_bytes}, page));
+}
+
+TEST_F(SnapshotOfAGuest, AStopLeavesTheGuestHereAndNothingThere) {
+  MemorySource source(layout_of({64 * k_unit_bytes}));
+  std::stop_source stop;
+  source.on_pause = [&]() -> Result<void> {
+    stop.request_stop();
+    return {};
+  };
+  const Outcome saved = send(*runtime_, source, uri_, {}, stop.get_token());
+  ASSERT_FALSE(saved.ok());
+  EXPECT_EQ(saved.why_not->code, Errc::cancelled);
+  EXPECT_EQ(saved.owner, Owner::source);
+  EXPECT_TRUE(source.runs());
+  EXPECT_THAT(folder_.names(), IsEmpty());
+}
+
+TEST_F(SnapshotOfAGuest, AFileThatExistsIsKeptUnlessItIsToBeReplaced) {
+  write_file(folder_ / "snap.ferry", "older");
+  MemorySource source(layout_of({k_unit_bytes}));
+  const Outcome kept = send(*runtime_, source, uri_, {});
+  ASSERT_FALSE(kept.ok());
+  EXPECT_EQ(kept.owner, Owner::source);
+  EXPECT_THAT(kept.why_not->text(), HasSubstr("it exists already"));
+  EXPECT_EQ(read_file(folder_ / "snap.ferry"), "older");
+  const auto other = make_runtime({.file = {.existing = Existing::replace}});
+  EXPECT_TRUE(send(**other, source, uri_, {}).ok());
+  EXPECT_TRUE(Snapshot::open(*runtime_, uri_));
+}
+
+TEST_F(SnapshotOfAGuest, DeviceStateIsReadAndVerified) {
+  MemorySource source(small_layout());
+  MemoryPlaces places;
+  save(*runtime_, source.memory(), places);
+  const std::vector<std::byte> state(300'000, std::byte{9});
+  append_sections(places.file(), {{"cpu", state}, {"empty", {}}});
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader) << reader.error().text();
+  ASSERT_EQ((*reader)->info().sections.size(), 2u);
+  EXPECT_EQ((*reader)->info().sections[0].name, "cpu");
+  EXPECT_EQ((*reader)->info().sections[0].version, 3u);
+  EXPECT_EQ((*reader)->section(0), state);
+  EXPECT_TRUE((*reader)->section(1)->empty());
+  EXPECT_EQ((*reader)->section(2).error().code, Errc::usage);
+}
+
+}  // namespace
+}  // namespace ferry::test
