@@ -57,12 +57,35 @@ Result<void> memory(const Plan& plan, const Report& report) {
   return {};
 }
 
+/// What goes over TCP with more around it, beside Ferry's own plain tcp.
+Result<void> over_tcp(const Plan& plan, const Report& report) {
+  for (const auto& [name, least] : {std::pair("ws", 0.5), {"wss", 0.0}}) {
+    for (const unsigned channels : plan.channels) {
+      const Transfer plain{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
+      Transfer transfer = plain;
+      transfer.scheme = name;
+      Runs runs = FERRY_TRY(in_pairs(
+          plan.repeats, [&] { return ferry_memory(transfer); },
+          [&] { return ferry_memory(plain); }));
+      std::vector<Bar> bars;
+      if (least > 0) bars.push_back(ratio_bar(runs, least));
+      report({"transports", "tcp", plan.bytes, channels, std::move(runs), std::move(bars), name,
+              "random"});
+    }
+  }
+  return {};
+}
+
 /// Each transport by each kind of memory by each number of channels.
 Result<void> transports(const Plan& plan, const Report& report) {
   for (const auto& [name, line] : {std::pair("tcp", BareLine::tcp), {"unix", BareLine::unix}}) {
     for (const auto& [what, kind] : {std::pair("random", Kind::random), {"half", Kind::half}}) {
       for (const unsigned channels : plan.channels) {
-        const Transfer transfer{plan.bytes, channels, line, kind, plan.poller};
+        const Transfer transfer{.bytes = plan.bytes,
+                                .channels = channels,
+                                .line = line,
+                                .kind = kind,
+                                .poller = plan.poller};
         Runs runs = FERRY_TRY(in_pairs(
             plan.repeats, [&] { return ferry_memory(transfer); },
             [&] { return bare_memory(transfer); }));
@@ -70,7 +93,7 @@ Result<void> transports(const Plan& plan, const Report& report) {
       }
     }
   }
-  return {};
+  return over_tcp(plan, report);
 }
 
 Result<void> zeros(const Plan& plan, const Report& report) {
@@ -156,7 +179,7 @@ const std::vector<Case>& all_cases() {
       {"memory-tls", "the same over tls, beside what two cores can do with the cipher", memory_tls},
       {"image-tls", "image-random over tls, likewise", image_tls},
       {"memory-qemu", "memory over tls with certificates, beside QEMU's multifd", memory_qemu},
-      {"transports", "tcp and unix, random and half zero, memory to memory: figures only",
+      {"transports", "tcp and unix beside the bare limit, ws and wss beside tcp, memory to memory",
        transports},
       {"zeros", "resident zeros in the library, page faults included", zeros},
       {"image-sparse", "64 GiB with 16 MiB of data through the commands", image_sparse},

@@ -105,6 +105,7 @@ Result<std::unique_ptr<Runtime>> runtime_for(const Transfer& transfer) {
 
 std::string address_for(const Transfer& transfer) {
   if (transfer.tls) return "tls://127.0.0.1:0";
+  if (!transfer.scheme.empty()) return transfer.scheme + "://127.0.0.1:0";
   if (transfer.line == BareLine::tcp) return "tcp://127.0.0.1:0";
   return fmt::format("unix://@ferry-bench-{}", ::getpid());
 }

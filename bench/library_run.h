@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "bench/bare_limit.h"
 #include "bench/measure.h"
@@ -27,6 +28,7 @@ struct Transfer {
   BareLine line = BareLine::tcp;
   Kind kind = Kind::random;
   PollerKind poller = PollerKind::automatic;
+  std::string scheme{};       ///< Ferry's, over TCP, where it is not that of `line`: "ws"
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
   /// Ferry encrypts what goes over tcp; without a key and a folder, by a key for one session.
   std::optional<TlsOptions> tls{};

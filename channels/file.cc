@@ -1,6 +1,7 @@
 #include "channels/file.h"
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 #include "channels/file_place.h"
@@ -13,6 +14,9 @@ class FileTransport final : public Transport, private Places {
   explicit FileTransport(FileOptions options) : options_(options) {}
 
   std::string_view scheme() const noexcept override { return "file"; }
+  std::optional<TransportAbilities> abilities() const noexcept override {
+    return TransportAbilities{.placed_writes = true};
+  }
   Places* places() noexcept override { return this; }
 
   Task<std::unique_ptr<Channel>> connect(EventLoop&, Uri to) override {

@@ -13,6 +13,9 @@
 #if FERRY_HAS_TLS
 #include "channels/tls.h"
 #endif
+#if FERRY_HAS_WEBSOCKET
+#include "channels/websocket.h"
+#endif
 
 namespace ferry {
 
@@ -30,6 +33,12 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   runtime->add(make_rdma_transport());
 #if FERRY_HAS_TLS
   runtime->add(make_tls_transport(options.tls));
+#endif
+#if FERRY_HAS_WEBSOCKET
+  runtime->add(make_ws_transport(options.websocket_headers));
+#endif
+#if FERRY_HAS_WEBSOCKET && FERRY_HAS_TLS
+  runtime->add(make_wss_transport(make_tls_transport(options.tls), options.websocket_headers));
 #endif
   return runtime;
 }

@@ -55,7 +55,7 @@ class SocketChannel final : public Channel,
   Facets facets() noexcept override {
     return {.placed_io = nullptr,
             .pollable = this,
-            .zero_copy = this,
+            .zero_copy = passes_fds_ ? nullptr : this,  // AF_UNIX always copies
             .fd_passing = passes_fds_ ? this : nullptr,
             .bulk_read = passes_fds_ ? nullptr : this};
   }

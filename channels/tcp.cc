@@ -78,6 +78,9 @@ class TcpTransport final : public Transport {
  public:
   explicit TcpTransport(TcpOptions options) : options_(std::move(options)) {}
   std::string_view scheme() const noexcept override { return "tcp"; }
+  std::optional<TransportAbilities> abilities() const noexcept override {
+    return TransportAbilities{.zero_copy = true};
+  }
   Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
     return connect_tcp(loop, options_, std::move(to));
   }

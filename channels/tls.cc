@@ -1,37 +1,27 @@
 #include "channels/tls.h"
 
-#include <chrono>
-#include <coroutine>
-#include <deque>
 #include <fstream>
 #include <functional>
 #include <string>
 #include <utility>
 
 #include "base/escape.h"
+#include "channels/handshake_listener.h"
+#include "channels/retold.h"
 #include "channels/tcp.h"
 #include "channels/tls_context.h"
 #include "channels/tls_handshake.h"
 #include "channels/tls_key.h"
-#include "loop/task_group.h"
 
 namespace ferry {
 namespace {
 
-constexpr std::chrono::seconds k_handshake_time{10};
-// All channels of a session may come at once, and as many strangers.
-constexpr std::size_t k_max_handshakes = 512;
-
 /// "tcp://node7:4446" as peers of this transport are called.
-std::string as_tls(const std::string& uri) {
-  return uri.starts_with("tcp://") ? "tls" + uri.substr(3) : uri;
-}
+std::string as_tls(const std::string& uri) { return with_scheme(uri, "tcp", "tls"); }
 
 /// What goes wrong below TLS is told of the address that people gave.
 Error as_tls(Error error) {
-  if (const std::size_t at = error.context.find("tcp://"); at != error.context.npos) {
-    error.context.replace(at, 3, "tls");
-  }
+  error.context = with_scheme(std::move(error.context), "tcp", "tls");
   return error;
 }
 
@@ -134,112 +124,16 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsO
   co_return std::move(channel);
 }
 
-/// What the handshakes have come to, for the one Task that asks. Of the loop's thread alone.
-class Arrivals {
- public:
-  using Arrival = Result<std::unique_ptr<Channel>>;
-
-  explicit Arrivals(EventLoop& loop) : loop_(loop) {}
-
-  void add(Arrival arrival) {
-    state_->queue.push_back(std::move(arrival));
-    // Not from within the Task that brings it. It may have been taken meanwhile, with one before
-    // it.
-    loop_.post([state = state_] {
-      if (state->waiting && !state->queue.empty()) std::exchange(state->waiting, {}).resume();
-    });
-  }
-
- private:
-  struct State {
-    std::deque<Arrival> queue;
-    std::coroutine_handle<> waiting;
-  };
-
- public:
-  /// co_await of it gives the next arrival.
-  class Next {
-   public:
-    explicit Next(Arrivals& arrivals) : state_(arrivals.state_) {}
-    Next(const Next&) = delete;
-    Next& operator=(const Next&) = delete;
-    ~Next() { state_->waiting = {}; }
-    bool await_ready() const noexcept { return !state_->queue.empty(); }
-    void await_suspend(std::coroutine_handle<> waiting) noexcept { state_->waiting = waiting; }
-    Arrival await_resume() {
-      Arrival next = std::move(state_->queue.front());
-      state_->queue.pop_front();
-      return next;
-    }
-
-   private:
-    std::shared_ptr<State> state_;
-  };
-
- private:
-  EventLoop& loop_;
-  std::shared_ptr<State> state_ = std::make_shared<State>();  // shared with what is posted
-};
-
-class TlsListener final : public Listener {
- public:
-  /// On the loop's thread.
-  TlsListener(EventLoop& loop, std::unique_ptr<Listener> inner,
-              std::shared_ptr<const TlsContext> context, std::uint64_t records_per_key, Uri local)
-      : loop_(loop),
-        inner_(std::move(inner)),
-        context_(std::move(context)),
-        records_per_key_(records_per_key),
-        local_(std::move(local)),
-        arrivals_(loop),
-        handshakes_(loop),
-        door_(loop) {
-    door_.spawn(serve());
-  }
-
-  Task<std::unique_ptr<Channel>> accept() override {
-    Arrivals::Next next(arrivals_);
-    Result<std::unique_ptr<Channel>> channel = co_await next;
-    co_return std::move(channel);
-  }
-
-  Uri local() const override { return local_; }
-
- private:
-  Task<void> serve() {
-    for (;;) {
-      Result<std::unique_ptr<Channel>> inner = co_await inner_->accept().caught();
-      if (!inner) {
-        arrivals_.add(std::unexpected(as_tls(std::move(inner).error())));
-        co_return;
-      }
-      if (handshakes_.size() >= k_max_handshakes) handshakes_.drop_oldest();
-      handshakes_.spawn(shake_hands(std::move(*inner)));
-    }
-  }
-
-  Task<void> shake_hands(std::unique_ptr<Channel> inner) {
+/// What the listener does with each peer.
+ShakeHands encrypt_as_server(EventLoop& loop, std::shared_ptr<const TlsContext> context,
+                             std::uint64_t records_per_key) {
+  return [&loop, context = std::move(context), records_per_key](std::unique_ptr<Channel> inner) {
     TlsPeer peer;
     peer.name = as_tls(inner->info().peer);
-    peer.records_per_key = records_per_key_;
-    std::string act = "shake hands with " + peer.name;
-    Task<std::unique_ptr<Channel>> handshake =
-        secure(loop_, std::move(inner), context_, std::move(peer));
-    Result<std::unique_ptr<Channel>> channel =
-        co_await loop_.within(Clock::now() + k_handshake_time, std::move(handshake), std::move(act))
-            .caught();
-    if (channel || channel.error().code == Errc::auth) arrivals_.add(std::move(channel));
-  }
-
-  EventLoop& loop_;
-  std::unique_ptr<Listener> inner_;
-  const std::shared_ptr<const TlsContext> context_;
-  const std::uint64_t records_per_key_;
-  const Uri local_;
-  Arrivals arrivals_;
-  TaskGroup handshakes_;
-  TaskGroup door_;  // last: it uses all of the above
-};
+    peer.records_per_key = records_per_key;
+    return secure(loop, std::move(inner), context, std::move(peer));
+  };
+}
 
 Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsOptions options,
                                            Uri at) {
@@ -252,14 +146,18 @@ Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsO
   Uri local = (*inner)->local();
   local.scheme = at.scheme;
   local.query = at.query;
-  co_return std::make_unique<TlsListener>(loop, std::move(*inner), std::move(proof.context),
-                                          options.records_per_key, std::move(local));
+  co_return make_handshake_listener(
+      loop, std::move(*inner), std::move(local),
+      encrypt_as_server(loop, std::move(proof.context), options.records_per_key));
 }
 
 class TlsTransport final : public Transport {
  public:
   explicit TlsTransport(TlsOptions options) : options_(std::move(options)) {}
   std::string_view scheme() const noexcept override { return "tls"; }
+  std::optional<TransportAbilities> abilities() const noexcept override {
+    return TransportAbilities{.encrypted = true};
+  }
   Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
     return connect_tls(loop, *tcp_, options_, sessions_, std::move(to));
   }

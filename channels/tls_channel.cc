@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/iovec_window.h"
+#include "channels/retold.h"
 
 namespace ferry {
 namespace {
@@ -213,26 +214,15 @@ Result<void> TlsChannel::check_writing() const {
 }
 
 std::unexpected<Error> TlsChannel::reading_failed(Error error) {
-  read_failure_ = told(std::move(error), read_act_);
+  read_failure_ = retold(std::move(error), inner_->info().peer, read_act_, cancelled_);
   return std::unexpected(*read_failure_);
 }
 
 std::unexpected<Error> TlsChannel::writing_failed(Error error) {
-  if (!write_failure_) write_failure_ = told(std::move(error), write_act_);
-  return std::unexpected(*write_failure_);
-}
-
-/// The channel within has named the act already, on a peer that it knows by another name.
-Error TlsChannel::told(Error error, const std::string& act) const {
-  if (auto reason = cancelled_.error(act)) return std::move(*reason);
-  const std::string& inner_peer = inner_->info().peer;
-  const std::size_t named = error.context.find(inner_peer);
-  if (inner_peer.empty() || named == error.context.npos) {
-    error.context = act + ": " + error.context;
-  } else {
-    error.context = act + error.context.substr(named + inner_peer.size());
+  if (!write_failure_) {
+    write_failure_ = retold(std::move(error), inner_->info().peer, write_act_, cancelled_);
   }
-  return error;
+  return std::unexpected(*write_failure_);
 }
 
 }  // namespace ferry

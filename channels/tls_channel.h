@@ -77,7 +77,6 @@ class TlsChannel final : public Channel,
   Result<void> check_writing() const;
   std::unexpected<Error> reading_failed(Error error);
   std::unexpected<Error> writing_failed(Error error);
-  Error told(Error error, const std::string& act) const;
 
   const std::unique_ptr<Channel> inner_;
   Pollable* const pollable_;  // of inner_, or null

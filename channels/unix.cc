@@ -125,6 +125,9 @@ Task<std::unique_ptr<Listener>> listen_unix(EventLoop& loop, Uri at) {
 class UnixTransport final : public Transport {
  public:
   std::string_view scheme() const noexcept override { return "unix"; }
+  std::optional<TransportAbilities> abilities() const noexcept override {
+    return TransportAbilities{.fd_passing = true};
+  }
   Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
     return connect_unix(loop, std::move(to));
   }

@@ -30,6 +30,7 @@ Result<unsigned> channels_over(const Transport& transport, const SendCommand& co
 Result<Outcome> send_images(const SendCommand& command, Console& console, Log& log) {
   RuntimeOptions choices = command.common.runtime;
   choices.tls = command.tls;
+  choices.websocket_headers = command.websocket_headers;
   choices.file = command.file;
   const std::unique_ptr<Runtime> runtime = FERRY_TRY(make_runtime(choices));
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,8 @@ std::vector<OptionSpec> known_options() {
           {"zero-copy", 0, "WHEN", "auto (default), on (maps the images) or off"},
           {"verify", 0, "HOW",
            "pages (default), or full: also a digest of all memory at both ends"},
+          {"ws-header", 0, "'NAME: VALUE'",
+           "add this to the request for ws:// or wss://; may be repeated", true},
           {"force", 'f', "", "replace a snapshot that exists, once all of the new one is there"},
       })));
 }
@@ -50,6 +53,16 @@ Result<ZeroCopy> parse_zero_copy(const std::string& when) {
   if (when == "off") return ZeroCopy::off;
   return fail(Errc::usage, "--zero-copy " + in_quotes(when) + ": no such choice",
               "auto, on or off");
+}
+
+/// "Authorization: Bearer ..."; the transport judges what may stand there.
+Result<WebsocketHeader> parse_header(const std::string& line) {
+  const std::size_t colon = line.find(':');
+  if (colon == line.npos) {
+    return fail(Errc::usage, "--ws-header: there is no colon in it", "--ws-header 'NAME: VALUE'");
+  }
+  const std::size_t value = std::min(line.find_first_not_of(" \t", colon + 1), line.size());
+  return WebsocketHeader{line.substr(0, colon), line.substr(value)};
 }
 
 /// The last word is where to send, the others are what.
@@ -92,6 +105,9 @@ Result<SendCommand> parse_send_command(std::span<const char* const> arguments) {
   }
   FERRY_TRY(take_words(command, line.words()));
   command.tls = FERRY_TRY(tls_options(line));
+  for (const std::string& header : line.texts("ws-header")) {
+    command.websocket_headers.push_back(FERRY_TRY(parse_header(header)));
+  }
   command.file = FERRY_TRY(file_options(line));
   if (line.has("force")) command.file.existing = Existing::replace;
   return command;

@@ -24,6 +24,7 @@ struct SendCommand {
   ZeroCopy zero_copy = ZeroCopy::automatic;
   std::uint64_t max_bandwidth = 0;  ///< bytes per second; 0: no bound
   TlsOptions tls;
+  std::vector<WebsocketHeader> websocket_headers;
   FileOptions file;
 };
 

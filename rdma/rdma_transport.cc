@@ -1,5 +1,6 @@
 #include "rdma/rdma_transport.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,6 +15,7 @@ Task<std::unique_ptr<T>> absent(std::string act) {
 class RdmaTransport final : public Transport {
  public:
   std::string_view scheme() const noexcept override { return "rdma"; }
+  std::optional<TransportAbilities> abilities() const noexcept override { return std::nullopt; }
   Task<std::unique_ptr<Channel>> connect(EventLoop&, Uri to) override {
     return absent<Channel>("connect " + to.text());
   }

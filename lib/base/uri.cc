@@ -15,7 +15,7 @@ namespace ferry {
 namespace {
 
 /// What follows a scheme.
-enum class Form { host_and_port, path, command, number, nothing };
+enum class Form { host_and_port, host_port_and_path, path, command, number, nothing };
 
 struct SchemeForm {
   std::string_view scheme;
@@ -24,20 +24,25 @@ struct SchemeForm {
 };
 
 constexpr std::array k_scheme_forms = {
-    SchemeForm{"tcp", Form::host_and_port, true},  SchemeForm{"vsock", Form::host_and_port, true},
-    SchemeForm{"rdma", Form::host_and_port, true}, SchemeForm{"tls", Form::host_and_port, false},
-    SchemeForm{"ws", Form::host_and_port, false},  SchemeForm{"wss", Form::host_and_port, false},
-    SchemeForm{"unix", Form::path, true},          SchemeForm{"file", Form::path, true},
-    SchemeForm{"exec", Form::command, true},       SchemeForm{"fd", Form::number, true},
+    SchemeForm{"tcp", Form::host_and_port, true},
+    SchemeForm{"vsock", Form::host_and_port, true},
+    SchemeForm{"rdma", Form::host_and_port, true},
+    SchemeForm{"tls", Form::host_and_port, false},
+    SchemeForm{"ws", Form::host_port_and_path, false},
+    SchemeForm{"wss", Form::host_port_and_path, false},
+    SchemeForm{"unix", Form::path, true},
+    SchemeForm{"file", Form::path, true},
+    SchemeForm{"exec", Form::command, true},
+    SchemeForm{"fd", Form::number, true},
     SchemeForm{"stdio", Form::nothing, true},
 };
 
-/// A scheme of a transport that others added takes host and port.
+/// A scheme of a transport that others added takes host, port and path.
 SchemeForm form_of(std::string_view scheme) noexcept {
   for (const SchemeForm& known : k_scheme_forms) {
     if (known.scheme == scheme) return known;
   }
-  return {scheme, Form::host_and_port, false};
+  return {scheme, Form::host_port_and_path, false};
 }
 
 // The C locale's classes, whatever the process has set.
@@ -142,6 +147,7 @@ class Parser {
         if (!rest.empty()) return wrong("nothing may follow 'stdio:'");
         return {};
       case Form::host_and_port:
+      case Form::host_port_and_path:
       case Form::path:
         break;
     }
@@ -164,6 +170,11 @@ class Parser {
     const auto [address, query] = cut(rest, '?');
     if (query) FERRY_TRY(parse_query(*query));
     if (form == Form::host_and_port) return parse_host_and_port(address);
+    if (form == Form::host_port_and_path) {
+      const std::string_view authority = address.substr(0, address.find('/'));
+      uri_.path = FERRY_TRY(decode_percent(address.substr(authority.size())));
+      return parse_host_and_port(authority);
+    }
     return take_path(FERRY_TRY(decode_percent(address)));
   }
 
@@ -280,8 +291,12 @@ std::string Uri::text() const {
       out += "://" + encode_percent(path, "?");
       break;
     case Form::host_and_port:
+    case Form::host_port_and_path:
       out += host.contains(':') ? "://[" + host + "]" : "://" + host;
-      out += ":" + std::to_string(port);
+      // Where there is nothing but a path, it need not look like a port's.
+      if (!host.empty() || path.empty() || port != k_default_port)
+        out += ":" + std::to_string(port);
+      out += encode_percent(path, "?");
       break;
   }
   char mark = '?';

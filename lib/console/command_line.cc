@@ -13,6 +13,8 @@ namespace {
 
 namespace po = boost::program_options;
 
+using Texts = std::vector<std::string>;
+
 constexpr const char* k_words = "ferry-words";  // the name by which Boost knows the plain words
 
 po::options_description described(const std::vector<OptionSpec>& options) {
@@ -22,11 +24,13 @@ po::options_description described(const std::vector<OptionSpec>& options) {
     if (option.letter != 0) names += std::string(",") + option.letter;
     if (option.value.empty()) {
       description.add_options()(names.c_str(), "");
+    } else if (option.repeats) {
+      description.add_options()(names.c_str(), po::value<Texts>(), "");
     } else {
       description.add_options()(names.c_str(), po::value<std::string>(), "");
     }
   }
-  description.add_options()(k_words, po::value<std::vector<std::string>>());
+  description.add_options()(k_words, po::value<Texts>());
   return description;
 }
 
@@ -83,17 +87,26 @@ Result<CommandLine> CommandLine::parse(std::span<const char* const> arguments,
   CommandLine line;
   for (const OptionSpec& option : options) {
     if (found.count(option.name) == 0) continue;
-    line.options_[option.name] =
-        option.value.empty() ? std::string() : found[option.name].as<std::string>();
+    Texts& texts = line.options_[option.name];
+    if (option.repeats) {
+      texts = found[option.name].as<Texts>();
+    } else if (!option.value.empty()) {
+      texts = {found[option.name].as<std::string>()};
+    }
   }
-  if (found.count(k_words) > 0) line.words_ = found[k_words].as<std::vector<std::string>>();
+  if (found.count(k_words) > 0) line.words_ = found[k_words].as<Texts>();
   return line;
 }
 
 std::optional<std::string> CommandLine::text(const std::string& option) const {
   const auto found = options_.find(option);
   if (found == options_.end()) return std::nullopt;
-  return found->second;
+  return found->second.empty() ? std::string() : found->second.front();
+}
+
+std::vector<std::string> CommandLine::texts(const std::string& option) const {
+  const auto found = options_.find(option);
+  return found == options_.end() ? std::vector<std::string>() : found->second;
 }
 
 Result<std::optional<unsigned>> CommandLine::number(const std::string& option, unsigned low,

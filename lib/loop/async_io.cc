@@ -130,17 +130,25 @@ Result<void> drain_blocking(Channel& channel, std::size_t max_bytes) {
   return {};
 }
 
-/// At least one byte, or 0 when the peer finished.
-Task<std::size_t> read_some(EventLoop& loop, Pollable& pollable, std::span<std::byte> into) {
-  const iovec piece = piece_of(into);
+}  // namespace
+
+Task<std::size_t> read_some(EventLoop& loop, Channel& channel, std::span<const iovec> into) {
+  Pollable* const pollable = channel.facets().pollable;
+  if (!pollable) {
+    std::size_t got = 0;
+    const auto read = [into, &got](Channel& c) -> Result<void> {
+      got = FERRY_TRY(c.read_some(into));
+      return {};
+    };
+    co_await use_blocking(loop, channel, read);
+    co_return got;
+  }
   for (;;) {
-    const Pollable::Step step = co_await pollable.try_read_some({&piece, 1});
+    const Pollable::Step step = co_await pollable->try_read_some(into);
     if (step.wait_for == Interest::none) co_return step.bytes;
-    co_await loop.ready(pollable.fd(), step.wait_for);
+    co_await loop.ready(pollable->fd(), step.wait_for);
   }
 }
-
-}  // namespace
 
 Task<void> read_exactly(EventLoop& loop, Channel& channel, std::span<std::byte> into) {
   Pollable* const pollable = channel.facets().pollable;
@@ -150,7 +158,8 @@ Task<void> read_exactly(EventLoop& loop, Channel& channel, std::span<std::byte> 
     co_return;
   }
   while (!into.empty()) {
-    const std::size_t got = co_await read_some(loop, *pollable, into);
+    const iovec piece = piece_of(into);
+    const std::size_t got = co_await read_some(loop, channel, std::span(&piece, 1));
     if (got == 0) co_await cut_short(channel);
     into = into.subspan(got);
   }
@@ -220,8 +229,8 @@ Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes) {
   }
   std::vector<std::byte> buffer(k_drain_bytes);
   while (max_bytes > 0) {
-    const auto room = std::span(buffer).first(std::min(max_bytes, buffer.size()));
-    const std::size_t got = co_await read_some(loop, *pollable, room);
+    const iovec room = piece_of(std::span(buffer).first(std::min(max_bytes, buffer.size())));
+    const std::size_t got = co_await read_some(loop, channel, std::span(&room, 1));
     if (got == 0) co_return;
     max_bytes -= got;
   }

@@ -18,6 +18,10 @@ namespace ferry {
 // is only good for being closed. Where a helper thread was at work the channel is cancelled and the
 // drop waits until the thread has let go of it, which is as short as cancel() is prompt.
 
+/// At least one byte, into the front of `into`; 0 when the peer finished. The list outlives the
+/// Task, too.
+Task<std::size_t> read_some(EventLoop& loop, Channel& channel, std::span<const iovec> into);
+
 /// Fills all of `into`. Errc::disconnected when the peer finishes before.
 Task<void> read_exactly(EventLoop& loop, Channel& channel, std::span<std::byte> into);
 

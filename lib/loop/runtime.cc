@@ -43,4 +43,10 @@ Result<Transport*> Runtime::transport(std::string_view scheme) const {
               "this build speaks: " + (list.empty() ? "nothing" : list));
 }
 
+std::vector<const Transport*> Runtime::transports() const {
+  std::vector<const Transport*> all;
+  for (const auto& transport : transports_) all.push_back(transport.get());
+  return all;
+}
+
 }  // namespace ferry

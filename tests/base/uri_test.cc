@@ -20,6 +20,13 @@ Uri host_and_port(std::string scheme, std::string host, std::uint16_t port = k_d
   return {
       .scheme = std::move(scheme), .host = std::move(host), .port = port, .path = {}, .query = {}};
 }
+
+Uri host_port_and_path(std::string scheme, std::string host, std::string path,
+                       std::uint16_t port = k_default_port) {
+  Uri uri = host_and_port(std::move(scheme), std::move(host), port);
+  uri.path = std::move(path);
+  return uri;
+}
 Uri with_path(std::string scheme, std::string path) {
   return {.scheme = std::move(scheme), .host = {}, .path = std::move(path), .query = {}};
 }
@@ -82,6 +89,17 @@ INSTANTIATE_TEST_SUITE_P(
         Good{"unix:/a b?c%20", with_path("unix", "/a b?c%20"), "unix:///a%20b%3Fc%2520"},
         Good{"file:///tmp/\xc3\xa4#&=", with_path("file", "/tmp/\xc3\xa4#&="),
              "file:///tmp/\xc3\xa4#&="}));
+
+INSTANTIATE_TEST_SUITE_P(
+    HostPortAndPath, GoodUriTest,
+    ::testing::Values(
+        Good{"ws://node7/a/b", host_port_and_path("ws", "node7", "/a/b"), "ws://node7:4446/a/b"},
+        Good{"wss://node7:443/a%20b", host_port_and_path("wss", "node7", "/a b", 443),
+             "wss://node7:443/a%20b"},
+        Good{"ws://[::1]:80/", host_port_and_path("ws", "::1", "/", 80), "ws://[::1]:80/"},
+        Good{"ws:///ferry", host_port_and_path("ws", "", "/ferry"), "ws:///ferry"},
+        Good{"ws://:80/ferry", host_port_and_path("ws", "", "/ferry", 80), "ws://:80/ferry"},
+        Good{"pigeon:///loft", host_port_and_path("pigeon", "", "/loft"), "pigeon:///loft"}));
 
 INSTANTIATE_TEST_SUITE_P(
     Others, GoodUriTest,

@@ -364,7 +364,8 @@ TEST_P(ChannelConformance, TheInfoSaysWhatItIs) {
   for (const Channel* end : {ours_.get(), theirs_.get()}) {
     EXPECT_FALSE(end->info().scheme.empty());
     EXPECT_FALSE(end->info().peer.empty());
-    EXPECT_EQ(end->info().encrypted, end->info().scheme == "tls");
+    EXPECT_EQ(end->info().encrypted, !end->info().cipher.empty());
+    EXPECT_EQ(end->info().encrypted, GetParam().name.contains("Tls"));
   }
 }
 

@@ -17,6 +17,7 @@
 #include "channels/tcp.h"
 #include "channels/unix.h"
 #include "channels/vsock.h"
+#include "examples/seqpacket_transport.h"
 #include "ferry/uri.h"
 
 namespace ferry::test {
@@ -157,6 +158,8 @@ std::vector<ChannelKind> plain_channels() {
        CancelReachesPeer::at_once, ReadsBulk::yes, LoudDestruction::reads_as_a_finish},
       {"SocketPair", k_polls, k_fds, reads_as_a_finish, mib(4),
        [](LoopThread&) { return socket_pair(); }},
+      {"AThirdPartys", k_blocks, k_no_fds, is_a_cut, mib(1),
+       over(make_seqpacket_transport, "seqpacket:///tmp/" + own + ".seqpacket")},
       {"Fd", k_polls, k_fds, reads_as_a_finish, mib(4), inherited},
       {"Pipes", k_blocks, k_no_fds, reads_as_a_finish, mib(4), [](LoopThread&) { return pipes(); },
        CancelReachesPeer::when_destroyed},
@@ -178,6 +181,13 @@ std::vector<ChannelKind> plain_channels() {
 std::vector<ChannelKind> every_channel() {
   std::vector<ChannelKind> kinds = plain_channels();
   for (ChannelKind& kind : encrypted(kinds)) kinds.push_back(std::move(kind));
+  // TlsTcpV4 too: what wss is.
+  std::vector<ChannelKind> beneath = kinds;
+  std::erase_if(beneath, [](const ChannelKind& kind) {
+    return kind.name != "TcpV4" && kind.name != "TlsTcpV4" && kind.name != "UnixPath" &&
+           kind.name != "SmallBuffer" && kind.name != "FaultyBuffer";
+  });
+  for (ChannelKind& kind : over_websocket(std::move(beneath))) kinds.push_back(std::move(kind));
   return kinds;
 }
 

@@ -32,6 +32,12 @@ struct TlsOptions {
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
 };
 
+/// A line of an HTTP request: "Authorization: Bearer ...".
+struct WebsocketHeader {
+  std::string name;
+  std::string value;
+};
+
 /// What is chosen for all migrations of one Runtime.
 struct RuntimeOptions {
   PollerKind poller = PollerKind::automatic;  ///< what its loop waits with
@@ -44,6 +50,9 @@ struct RuntimeOptions {
   bool mptcp = false;
   TlsOptions tls{};
   FileOptions file{};
+  /// What a sender adds to its requests for a WebSocket: for an ingress that wants to know who it
+  /// is.
+  std::vector<WebsocketHeader> websocket_headers{};
 };
 
 /// Has the event loop and owns the transports. Any number of migrations may use one Runtime at
@@ -60,6 +69,9 @@ class Runtime {
 
   /// Errc::usage, naming the schemes that there are, where nothing speaks `scheme`.
   Result<Transport*> transport(std::string_view scheme) const;
+
+  /// All of them, in the order in which they were added.
+  std::vector<const Transport*> transports() const;
 
   EventLoop& loop() noexcept { return loop_; }
 

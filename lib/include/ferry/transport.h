@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string_view>
 
 #include "ferry/channel.h"
@@ -36,6 +37,15 @@ class Listener {
   virtual Lines lines() const noexcept { return Lines::many; }
 };
 
+/// What the channels of a transport can do where the machine and the peer can, for the table in the
+/// README. What one channel can here and now, its ChannelInfo and its Facets say.
+struct TransportAbilities {
+  bool encrypted = false;      ///< are bytes on the line unreadable to others?
+  bool zero_copy = false;      ///< Facets::zero_copy
+  bool placed_writes = false;  ///< do pages go straight where they belong, with no packet?
+  bool fd_passing = false;     ///< Facets::fd_passing
+};
+
 /// One way to reach a peer. Stateless between calls; used on the loop's thread only.
 class Transport {
  public:
@@ -43,6 +53,10 @@ class Transport {
   virtual std::string_view scheme() const noexcept = 0;
   /// Of connect(). May it be called again for the same peer?
   virtual Lines lines() const noexcept { return Lines::many; }
+  /// Nothing where it only says that this build has none.
+  virtual std::optional<TransportAbilities> abilities() const noexcept {
+    return TransportAbilities{};
+  }
   virtual Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) = 0;
   virtual Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) = 0;
   /// Where its other end is no peer but a place that guests are laid down in (place.h), that side

@@ -13,18 +13,20 @@ namespace [[gnu::visibility("default")]] ferry {
 inline constexpr std::uint16_t k_default_port = 4446;
 
 /// An address, parsed: `tcp://host:port`, `unix:///path`, `unix://@abstract`, `vsock://cid:port`,
-/// `file:///path`, `exec:command`, `fd:3`, `stdio:`, ...; QEMU's `tcp:host:port`, `unix:/path` and
-/// `vsock:cid:port` are understood too. IPv6 stands in brackets. Where a scheme is followed by
-/// `//`, a query may end the URI, and `%20` and the like are decoded in path and query.
+/// `ws://host:port/path`, `file:///path`, `exec:command`, `fd:3`, `stdio:`, ...; QEMU's
+/// `tcp:host:port`, `unix:/path` and `vsock:cid:port` are understood too. IPv6 stands in brackets.
+/// Where a scheme is followed by `//`, a query may end the URI, and `%20` and the like are decoded
+/// in path and query.
 struct Uri {
   std::string scheme;                   ///< in small letters
   std::string host;                     ///< without brackets; empty: all addresses; a vsock's cid
   std::uint16_t port = k_default_port;  ///< 0: any free one, for a listener
-  std::string path;  ///< '@name' is abstract; the command of exec:, the number of fd:
+  std::string path;  ///< with its '/'; '@name' is abstract; the command of exec:, the number of fd:
   std::map<std::string, std::string> query;
 
   /// Checks the syntax, by the address form that the scheme takes. Which schemes there are is
-  /// Runtime's to say: one that is not known here takes host and port. Any bytes may be given;
+  /// Runtime's to say: one that is not known here takes host, port and path, none of
+  /// which it must have. Any bytes may be given;
   /// control characters are refused. Errc::usage.
   static Result<Uri> parse(std::string_view text);
 

@@ -1,0 +1,136 @@
+#include "channels/handshake_listener.h"
+
+#include <chrono>
+#include <coroutine>
+#include <deque>
+#include <utility>
+
+#include "channels/retold.h"
+#include "loop/task_group.h"
+
+namespace ferry {
+namespace {
+
+constexpr std::chrono::seconds k_handshake_time{10};
+// All channels of a session may come at once, and as many strangers.
+constexpr std::size_t k_max_handshakes = 512;
+
+/// What the handshakes have come to, for the one Task that asks. Of the loop's thread alone.
+class Arrivals {
+ public:
+  using Arrival = Result<std::unique_ptr<Channel>>;
+
+  explicit Arrivals(EventLoop& loop) : loop_(loop) {}
+
+  void add(Arrival arrival) {
+    state_->queue.push_back(std::move(arrival));
+    // Not from within the Task that brings it. It may have been taken meanwhile, with one before
+    // it.
+    loop_.post([state = state_] {
+      if (state->waiting && !state->queue.empty()) std::exchange(state->waiting, {}).resume();
+    });
+  }
+
+ private:
+  struct State {
+    std::deque<Arrival> queue;
+    std::coroutine_handle<> waiting;
+  };
+
+ public:
+  /// co_await of it gives the next arrival.
+  class Next {
+   public:
+    explicit Next(Arrivals& arrivals) : state_(arrivals.state_) {}
+    Next(const Next&) = delete;
+    Next& operator=(const Next&) = delete;
+    ~Next() { state_->waiting = {}; }
+    bool await_ready() const noexcept { return !state_->queue.empty(); }
+    void await_suspend(std::coroutine_handle<> waiting) noexcept { state_->waiting = waiting; }
+    Arrival await_resume() {
+      Arrival next = std::move(state_->queue.front());
+      state_->queue.pop_front();
+      return next;
+    }
+
+   private:
+    std::shared_ptr<State> state_;
+  };
+
+ private:
+  EventLoop& loop_;
+  std::shared_ptr<State> state_ = std::make_shared<State>();  // shared with what is posted
+};
+
+class HandshakeListener final : public Listener {
+ public:
+  HandshakeListener(EventLoop& loop, std::unique_ptr<Listener> inner, Uri local,
+                    ShakeHands shake_hands)
+      : loop_(loop),
+        inner_(std::move(inner)),
+        inner_scheme_(inner_->local().scheme),
+        local_(std::move(local)),
+        shake_hands_(std::move(shake_hands)),
+        arrivals_(loop),
+        handshakes_(loop),
+        door_(loop) {
+    door_.spawn(serve());
+  }
+
+  Task<std::unique_ptr<Channel>> accept() override {
+    Arrivals::Next next(arrivals_);
+    Result<std::unique_ptr<Channel>> channel = co_await next;
+    co_return std::move(channel);
+  }
+
+  Uri local() const override { return local_; }
+
+ private:
+  Task<void> serve() {
+    for (;;) {
+      Result<std::unique_ptr<Channel>> inner = co_await inner_->accept().caught();
+      if (!inner) {
+        Error error = std::move(inner).error();
+        error.context = ours(std::move(error.context));
+        const bool one_peers = error.code == Errc::auth;
+        arrivals_.add(std::unexpected(std::move(error)));
+        if (one_peers) continue;
+        co_return;
+      }
+      if (handshakes_.size() >= k_max_handshakes) handshakes_.drop_oldest();
+      handshakes_.spawn(greet(std::move(*inner)));
+    }
+  }
+
+  Task<void> greet(std::unique_ptr<Channel> inner) {
+    std::string act = "shake hands with " + ours(inner->info().peer);
+    Task<std::unique_ptr<Channel>> handshake = shake_hands_(std::move(inner));
+    Result<std::unique_ptr<Channel>> channel =
+        co_await loop_.within(Clock::now() + k_handshake_time, std::move(handshake), std::move(act))
+            .caught();
+    if (channel || channel.error().code == Errc::auth) arrivals_.add(std::move(channel));
+  }
+
+  std::string ours(std::string text) const {
+    return with_scheme(std::move(text), inner_scheme_, local_.scheme);
+  }
+
+  EventLoop& loop_;
+  std::unique_ptr<Listener> inner_;
+  const std::string inner_scheme_;
+  const Uri local_;
+  const ShakeHands shake_hands_;
+  Arrivals arrivals_;
+  TaskGroup handshakes_;
+  TaskGroup door_;  // last: it uses all of the above
+};
+
+}  // namespace
+
+std::unique_ptr<Listener> make_handshake_listener(EventLoop& loop, std::unique_ptr<Listener> inner,
+                                                  Uri local, ShakeHands shake_hands) {
+  return std::make_unique<HandshakeListener>(loop, std::move(inner), std::move(local),
+                                             std::move(shake_hands));
+}
+
+}  // namespace ferry

@@ -1,0 +1,67 @@
+#include "channels/websocket_upgrade.h"
+
+#include <utility>
+#include <vector>
+
+#include "channels/websocket_channel.h"
+#include "loop/async_io.h"
+
+namespace ferry {
+namespace {
+
+// What a peer may still send after we have told it no, before the answer is lost to a reset.
+constexpr std::size_t k_drained_bytes = 64 * 1024;
+constexpr std::chrono::seconds k_farewell{1};
+
+/// So that who was told no reads it, and not a reset.
+Task<void> part(EventLoop& loop, Channel& inner, std::vector<std::byte> answer) {
+  co_await write_all(loop, inner, std::move(answer));
+  co_await inner.finish();
+  co_await drain(loop, inner, k_drained_bytes);
+}
+
+Task<void> shake_hands(EventLoop& loop, Channel& inner, WebsocketEngine& engine) {
+  for (bool ended = false;;) {
+    Result<WebsocketEngine::Handshake> step = engine.shake_hands();
+    std::vector<std::byte> outgoing;
+    engine.take_outgoing(outgoing);
+    if (!step) {
+      Task<void> parting =
+          loop.within(Clock::now() + k_farewell, part(loop, inner, std::move(outgoing)), "say no");
+      [[maybe_unused]] const Result<void> told = co_await std::move(parting).caught();
+      Result<void> failed = std::unexpected(std::move(step).error());
+      co_await std::move(failed);
+    }
+    if (!outgoing.empty()) co_await write_all(loop, inner, std::move(outgoing));
+    if (*step == WebsocketEngine::Handshake::done) co_return;
+    if (ended) co_await fail(Errc::disconnected, "the peer ended the line");
+    const std::span<const iovec> room = engine.room();
+    const std::size_t got = co_await read_some(loop, inner, room);
+    ended = got == 0;
+    if (ended) {
+      engine.ended();
+    } else {
+      engine.arrived(got);
+    }
+  }
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Channel>> upgrade(EventLoop& loop, std::unique_ptr<Channel> inner,
+                                       std::unique_ptr<WebsocketEngine> engine, std::string name,
+                                       std::chrono::milliseconds ping_after) {
+  Result<void> shaken = co_await shake_hands(loop, *inner, *engine).caught();
+  if (!shaken) {
+    Error error = std::move(shaken).error();
+    error.context = "upgrade " + name + ": " + error.context;
+    co_return std::unexpected(std::move(error));
+  }
+  ChannelInfo info = inner->info();
+  info.scheme = name.substr(0, name.find(':'));
+  info.peer = std::move(name);
+  co_return std::make_unique<WebsocketChannel>(std::move(inner), std::move(engine), std::move(info),
+                                               ping_after);
+}
+
+}  // namespace ferry

@@ -1,0 +1,7 @@
+#include "tests/conformance/channel_kinds.h"
+
+namespace ferry::test {
+
+std::vector<ChannelKind> over_websocket(std::vector<ChannelKind>) { return {}; }
+
+}  // namespace ferry::test
