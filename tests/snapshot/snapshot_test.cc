@@ -144,6 +144,59 @@ TEST_F(SnapshotOfAGuest, AFileThatExistsIsKeptUnlessItIsToBeReplaced) {
   EXPECT_TRUE(Snapshot::open(*runtime_, uri_));
 }
 
+TEST_F(SnapshotOfAGuest, DeviceStateGoesInAndComesOut) {
+  MemorySource source(small_layout());
+  const std::vector<std::byte> large(k_state_piece_bytes + 5, std::byte{9});
+  source.on_save = [&](StateWriter& out) -> Result<void> {
+    out.section("clock", 2).u64(123).boolean(true);
+    out.section("nothing", 1);
+    out.section("disk", 7).bytes(large);
+    return {};
+  };
+  const Outcome saved = send(*runtime_, source, uri_, {});
+  ASSERT_TRUE(saved.ok()) << saved.why_not->text();
+
+  MemoryDestination destination;
+  std::vector<std::string> read;
+  destination.on_load = [&](StateReader& in) -> Result<void> {
+    while (const auto section = FERRY_TRY(in.next())) {
+      read.push_back(section->name + " " + std::to_string(section->version));
+      if (section->name == "clock") {
+        EXPECT_EQ(FERRY_TRY(in.u64()), 123u);
+        EXPECT_TRUE(FERRY_TRY(in.boolean()));
+      }
+      if (section->name == "disk") {
+        std::vector<std::byte> bytes(section->length);
+        FERRY_TRY(in.bytes(bytes));
+        EXPECT_EQ(bytes, large);
+      }
+    }
+    return {};
+  };
+  const Outcome loaded = receive(*runtime_, destination, uri_, {});
+  ASSERT_TRUE(loaded.ok()) << loaded.why_not->text();
+  EXPECT_TRUE(identical(source, destination));
+  EXPECT_EQ(read, (std::vector<std::string>{"clock 2", "nothing 1", "disk 7"}));
+  EXPECT_EQ(loaded.report.state_sections, 3u);
+  EXPECT_EQ(loaded.report.state_bytes, 9 + large.size());
+}
+
+TEST_F(SnapshotOfAGuest, DeviceStateThatNobodyReadsStopsALoad) {
+  MemorySource source(small_layout());
+  source.on_save = [](StateWriter& out) -> Result<void> {
+    out.section("clock", 2).u64(123);
+    return {};
+  };
+  ASSERT_TRUE(send(*runtime_, source, uri_, {}).ok());
+  MemoryDestination destination;
+  destination.on_load = [](StateReader&) -> Result<void> { return {}; };
+  const Outcome loaded = receive(*runtime_, destination, uri_, {});
+  ASSERT_FALSE(loaded.ok());
+  EXPECT_EQ(loaded.why_not->code, Errc::guest);
+  EXPECT_THAT(loaded.why_not->text(), HasSubstr("'clock' was not read"));
+  EXPECT_EQ(destination.starts(), 0u);
+}
+
 TEST_F(SnapshotOfAGuest, DeviceStateIsReadAndVerified) {
   MemorySource source(small_layout());
   MemoryPlaces places;
