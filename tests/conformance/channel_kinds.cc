@@ -111,7 +111,8 @@ Task<Ends> connect_by(EventLoop& loop, Transport& unix_sockets, Transport& comma
   co_return std::move(ends);
 }
 
-/// A command that passes all on to a socket of ours.
+/// A command that passes all on to a socket of ours. After the end of one direction it goes on
+/// with the other for three seconds, and what ended a direction is nothing to it.
 Result<Ends> through_socat(LoopThread& runner, const std::string& path) {
   if (::access("/usr/bin/socat", X_OK) != 0) {
     return fail_sys(Errc::unsupported, EAFNOSUPPORT, "run socat");  // the suite skips
@@ -119,7 +120,7 @@ Result<Ends> through_socat(LoopThread& runner, const std::string& path) {
   const std::unique_ptr<Transport> unix_sockets = make_unix_transport();
   const std::unique_ptr<Transport> commands = make_exec_transport();
   const Uri at = FERRY_TRY(Uri::parse("unix://" + path));
-  const Uri command = FERRY_TRY(Uri::parse("exec:exec socat -t 60 STDIO UNIX-CONNECT:" + path));
+  const Uri command = FERRY_TRY(Uri::parse("exec:exec socat -t 3 STDIO UNIX-CONNECT:" + path));
   return runner.run(connect_by(runner.loop(), *unix_sockets, *commands, at, command));
 }
 
@@ -164,7 +165,8 @@ std::vector<ChannelKind> plain_channels() {
       {"Pipes", k_blocks, k_no_fds, reads_as_a_finish, mib(4), [](LoopThread&) { return pipes(); },
        CancelReachesPeer::when_destroyed},
       {"Command", k_blocks, k_no_fds, reads_as_a_finish, mib(4),
-       [own](LoopThread& runner) { return through_socat(runner, "/tmp/" + own + "-command"); }},
+       [own](LoopThread& runner) { return through_socat(runner, "/tmp/" + own + "-command"); },
+       CancelReachesPeer::when_destroyed, ReadsBulk::no, LoudDestruction::reads_as_a_finish},
       {"Buffer", k_blocks, k_no_fds, is_a_cut, mib(4),
        [](LoopThread&) { return buffer_pair(64 * 1024); }},
       {"SmallBuffer", k_blocks, k_no_fds, is_a_cut, kib(64),
