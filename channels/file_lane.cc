@@ -105,11 +105,11 @@ Result<void> FileLane::await_one() {
 
 Result<void> FileLane::go_on(Move& move, std::int64_t result) {
   FileRequest& rest = move.rest;
-  if (result == -EINTR || result == -EAGAIN) return engine_->submit(rest);
+  if (result == -EINTR || result == -EAGAIN) return submit_again(move);
   if (result > 0) {
     rest.offset += static_cast<std::uint64_t>(result);
     rest.bytes = rest.bytes.subspan(static_cast<std::size_t>(result));
-    if (!rest.bytes.empty()) return engine_->submit(rest);
+    if (!rest.bytes.empty()) return submit_again(move);
   } else {
     move.error = failed(rest, static_cast<int>(-result));
   }
@@ -120,6 +120,16 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
                             static_cast<off64_t>(rest.offset - move.begin), SYNC_FILE_RANGE_WRITE);
   }
   return {};
+}
+
+/// One that is not taken has ended: nothing will be heard of it.
+Result<void> FileLane::submit_again(Move& move) {
+  auto taken = engine_->submit(move.rest);
+  if (!taken) {
+    move.error = taken.error();
+    move.ended = true;
+  }
+  return taken;
 }
 
 Error FileLane::failed(const FileRequest& request, int sys) const {

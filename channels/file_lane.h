@@ -61,6 +61,7 @@ class FileLane final : public PlacedIo {
                      std::span<std::byte> bytes);
   Result<void> await_one();
   Result<void> go_on(Move& move, std::int64_t result);
+  Result<void> submit_again(Move& move);
   Error failed(const FileRequest& request, int sys) const;
   Result<void> keep_failure(Result<void> done);
 

@@ -164,8 +164,7 @@ class NewFile final : public NewPlace {
   Result<void> keep() override {
     FERRY_TRY(output_.sync());
     FERRY_TRY(check_free());
-    if (options_.existing == Existing::replace) return output_.stage();
-    return {};
+    return output_.stage();  // what show() has left to do is one rename
   }
 
   Result<void> show() override {

@@ -36,6 +36,7 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   ReceiveOptions options;
   options.channels = command.lanes;
   options.timeout = command.common.timeout;
+  options.max_state_bytes = 0;  // an image has none
   options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
   options.observer.connected = [&](const ChannelInfo& info) {
     if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));

@@ -132,7 +132,9 @@ Result<void> Conversation::read_frames() {
 Result<void> Conversation::take(const wire::ControlFrame& frame) {
   if (const auto* heartbeat = std::get_if<wire::Heartbeat>(&frame)) {
     const std::scoped_lock lock(mutex_);
+    const std::uint64_t before = peer_.bytes_verified;
     peer_ = *heartbeat;
+    peer_.bytes_verified = std::max(before, peer_.bytes_verified);  // what is verified stays so
     return {};
   }
   if (std::holds_alternative<wire::Unknown>(frame)) return {};

@@ -78,6 +78,11 @@ Result<void> check_precopy(const SendOptions& options) {
       options.switch_allowance.count() < 0) {
     return fail(Errc::usage, "send: a time is negative");
   }
+  constexpr std::chrono::hours k_longest{24 * 365};
+  if (options.max_downtime > k_longest || options.max_time > k_longest ||
+      options.switch_allowance > k_longest) {
+    return fail(Errc::usage, "send: a time is more than a year");
+  }
   if (options.when_not_converging == NotConverging::throttle && !options.throttle) {
     return fail(Errc::usage, "send: a guest is to be slowed, and there is nothing to slow it with",
                 "SendOptions::throttle");

@@ -115,7 +115,7 @@ Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
 void RemoteRecipient::watch_progress() {
   watch_.emplace(
       runtime_.loop(), options_.timeout,
-      [this] { return sender_.totals().wire_bytes + conversation_->peer_verified(); },
+      [this] { return sender_.totals().wire_bytes + peer_verified(); },
       [this] {
         conversation_->fail({Errc::timed_out,
                              0,
@@ -224,7 +224,8 @@ Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t ch
 
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
   watch_.reset();
-  end_of_state_.reset();
+  // A receiver that does not read PREPARE must not hold the guest against a stop.
+  end_of_state_.emplace(runtime_.loop(), cancel_after_failure(runtime_.loop(), *conversation_));
   const wire::Transcript ours = sender_.transcript();
   FERRY_TRY(conversation_->send(wire::Prepare{.transcript = ours, .digests = std::move(digests)}));
   const auto ready = FERRY_TRY(conversation_->expect<wire::Ready>());
@@ -238,6 +239,7 @@ Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
                             ready.units_received, units, ready.units_suspect,
                             ready.transcript == ours ? "is ours" : "differs from ours"));
   }
+  end_of_state_.reset();
   return conversation_->pass_point_of_no_return();
 }
 
@@ -280,13 +282,19 @@ void RemoteRecipient::cut(Errc why) {
   for (const auto& link : links_) link->cancel(why);
 }
 
+/// The peer's word, and no more than there is: what only grows and has an end cannot pretend to
+/// move for ever.
+std::uint64_t RemoteRecipient::peer_verified() {
+  return std::min(conversation_->peer_verified(), memory_.total_bytes());
+}
+
 wire::Heartbeat RemoteRecipient::heartbeat() const {
   return {.lane_wait_micros = sender_.totals().wait_micros, .phase = wire::Heartbeat::Phase::pages};
 }
 
 Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
   Progress progress{.bytes_total = memory_.total_bytes(),
-                    .bytes_done = peer.bytes_verified,
+                    .bytes_done = std::min(peer.bytes_verified, memory_.total_bytes()),
                     .wire_bytes = sender_.totals().wire_bytes,
                     .elapsed = Clock::now() - began_,
                     .precopy = gauge_.now()};

@@ -60,6 +60,7 @@ class RemoteRecipient final : public Recipient, private StateSink {
   Result<bool> intercept(const wire::ControlFrame& frame);
   void cut(Errc why);
   void watch_progress();
+  std::uint64_t peer_verified();
   void watch_state();
   Result<void> send_state(const wire::ControlFrame& frame);
   std::uint64_t state_moved();

@@ -66,8 +66,8 @@ Task<void> Rendezvous::greet(std::unique_ptr<Channel> channel) {
 Task<void> Rendezvous::refuse(Channel& channel, wire::HelloAck ack) {
   refused_.fetch_add(1, std::memory_order_relaxed);
   // A time of its own: the greeting's may be over.
-  co_await loop_.within(Clock::now() + k_farewell_time,
-                        turn_away(loop_, channel, std::move(ack)), "refuse a peer");
+  co_await loop_.within(Clock::now() + k_farewell_time, turn_away(loop_, channel, std::move(ack)),
+                        "refuse a peer");
 }
 
 }  // namespace ferry

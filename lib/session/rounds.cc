@@ -11,7 +11,7 @@ namespace ferry {
 namespace {
 
 // So much is handed to the lanes before the clock is looked at again.
-constexpr std::uint64_t k_submit_bytes = 64 * 1024 * 1024;
+constexpr std::uint64_t k_submit_bytes = 4 * 1024 * 1024;
 
 }  // namespace
 
@@ -72,11 +72,7 @@ Result<void> Rounds::submit(const PageRun& run, Content content) {
   reports_.back().pages += units_in(run.length);
   if (content == Content::zeros) return recipient_.submit(run, content);
   for (PageRun rest = run; rest.length > 0;) {
-    if (deadline_ && motion_ == Motion::running && Clock::now() > *deadline_) {
-      return fail(Errc::not_converging,
-                  fmt::format("send round {}: the time that was given for all rounds is over",
-                              reports_.back().round));
-    }
+    FERRY_TRY(check_deadline());
     PageRun piece = rest;
     piece.length = std::min(rest.length, k_submit_bytes);
     FERRY_TRY(recipient_.submit(piece, content));
@@ -86,9 +82,17 @@ Result<void> Rounds::submit(const PageRun& run, Content content) {
   return {};
 }
 
+Result<void> Rounds::check_deadline() const {
+  if (!deadline_ || motion_ != Motion::running || Clock::now() <= *deadline_) return {};
+  return fail(Errc::not_converging,
+              fmt::format("send round {}: the time that was given for all rounds is over",
+                          reports_.back().round));
+}
+
 Result<void> Rounds::end() {
   RoundReport& report = reports_.back();
   FERRY_TRY(recipient_.end_round(report.round, owed_));
+  FERRY_TRY(check_deadline());
   report.suspect = owed_.count();  // nothing else was owed: it is harvested behind the round
   report.time = Clock::now() - began_at_;
   report.wire_bytes = recipient_.line().wire_bytes - wire_bytes_before_;

@@ -40,6 +40,7 @@ class Rounds {
  private:
   Result<void> begin(Motion motion);
   Result<void> submit(const PageRun& run, Content content);
+  Result<void> check_deadline() const;
   Result<void> end();
 
   SourceGuest& guest_;

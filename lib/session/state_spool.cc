@@ -29,6 +29,11 @@ Result<void> StateSpool::begin_section(std::string_view name, std::uint32_t vers
   const auto refuse = [&](std::string_view why) {
     return fail(Errc::protocol, fmt::format("receive device state {}: {}", in_quotes(name), why));
   };
+  if (most_ == 0) {
+    return fail(Errc::refused, fmt::format("receive device state {}: there is nothing here that "
+                                           "could load it",
+                                           in_quotes(name)));
+  }
   if (closed_) return refuse("all had been said");
   if (receiving()) return refuse("the section before it has not ended");
   if (sections_.size() == wire::k_max_state_sections) return refuse("too many sections");

@@ -22,9 +22,11 @@ class Findings {
       found_.damages.push_back({std::move(what)});
     }
   }
-  std::uint64_t read(std::uint64_t bytes) {
+  /// Tells `progress`, if there is one, under the lock: one call at a time, each with more.
+  void read(std::uint64_t bytes, const std::function<void(std::uint64_t)>& progress) {
     const std::scoped_lock lock(mutex_);
-    return found_.bytes_read += bytes;
+    found_.bytes_read += bytes;
+    if (progress) progress(found_.bytes_read);
   }
   /// In the order of their text, which threads do not keep.
   SnapshotCheck take() {
@@ -50,8 +52,7 @@ class CheckSink final : public PageSink {
     for (const std::uint64_t offset : damaged) {
       findings_.add(reader_.name_of(units.region, offset));
     }
-    const std::uint64_t sum = findings_.read(bytes.size());
-    if (progress_) progress_(sum);
+    findings_.read(bytes.size(), progress_);
     return {};
   }
   Result<void> lost(const PageRun&, const Error&) override {
@@ -144,7 +145,7 @@ class RestCheck {
   Result<void> check_piece(RegionId id, std::uint64_t offset, std::uint64_t length) {
     const auto units = std::span(piece_).first(length);
     FERRY_TRY(reader_.place().read(reader_.plan().regions[id].data_offset + offset, units));
-    findings_.read(length);
+    findings_.read(length, {});
     for (std::uint64_t at = 0; at < length; at += k_unit_bytes) {
       if (!is_zero(units.subspan(at, k_unit_bytes))) {
         findings_.add(reader_.name_of(id, offset + at) + ": not zeros");

@@ -11,7 +11,8 @@
 namespace ferry {
 
 /// Gives the sections in their order. Each is verified as a whole before the first byte of it is
-/// given: it is read twice.
+/// given, so it is read twice; and what is given is verified again, since the file may change
+/// between: the last piece of a section is an error where any of it did.
 class SnapshotState final : public StateOrigin {
  public:
   explicit SnapshotState(const SnapshotReader& reader) : reader_(reader) {}
@@ -21,8 +22,9 @@ class SnapshotState final : public StateOrigin {
 
  private:
   const SnapshotReader& reader_;
-  std::size_t next_ = 0;     // the section that next_section() gives
-  std::uint64_t given_ = 0;  // bytes of the one before it
+  std::size_t next_ = 0;        // the section that next_section() gives
+  std::uint64_t given_ = 0;     // bytes of the one before it
+  std::uint64_t checksum_ = 0;  // chain over the units of those
   std::vector<std::byte> piece_;
 };
 

@@ -174,7 +174,8 @@ struct ReceiveOptions {
   unsigned channels = default_channels();
   std::chrono::milliseconds timeout{30'000};  ///< of the peer's silence, once there is a peer
   /// Device state that a peer may send, in bytes. It is kept until all memory is here: up to
-  /// 16 MiB of it in memory, the rest in a nameless file in `state_folder`.
+  /// 16 MiB of it in memory, the rest in a nameless file in `state_folder`. 0: the guest has none,
+  /// and the first section ends the migration.
   std::uint64_t max_state_bytes = std::uint64_t{16} << 30;
   std::string state_folder = "/var/tmp";
   Observer observer;
