@@ -141,8 +141,13 @@ Result<void> WebsocketChannel::arrived(std::size_t bytes) {
 
 Result<void> WebsocketChannel::write(std::span<const iovec> from, Loan) {
   FERRY_TRY(check_writing());
-  assert(owed_ == 0);
-  for (IovecWindow rest(from); !rest.done();) {
+  IovecWindow rest(from);
+  if (owed_ > 0) {  // the first of `from` are on their way since try_write_some()
+    assert(owed_ <= total_bytes(from));
+    FERRY_TRY(send_outgoing());
+    rest.advance(std::exchange(owed_, 0));
+  }
+  while (!rest.done()) {
     FERRY_TRY(encode(rest));
     FERRY_TRY(send_outgoing());
   }
