@@ -10,9 +10,10 @@
 namespace ferry {
 
 /// Before the process has any other thread: SIGINT, SIGTERM and SIGHUP wait for stop_on_signal()
-/// (unless they were ignored when the command began), a
-/// reader that went away is an error of write() and no signal, and the soft limit of descriptors
-/// becomes the hard one (255 channels and 1024 images are more than the usual 1024).
+/// (unless they were ignored when the command began), a reader that went away is an error of
+/// write() and no signal, SIGCHLD is not ignored although the parent may have ignored it, and the
+/// soft limit of descriptors becomes the hard one (255 channels and 1024 images are more than the
+/// usual 1024).
 void prepare_process() noexcept;
 
 /// From now on the first of those signals asks `stop` to stop, and the second one ends the process

@@ -84,6 +84,12 @@ Outcome failed(Errc code, std::string context) {
   return outcome;
 }
 
+TEST(Process, SigchldIsNotIgnoredWhateverTheParentDid) {
+  ::signal(SIGCHLD, SIG_IGN);
+  prepare_process();
+  EXPECT_EQ(::signal(SIGCHLD, SIG_DFL), SIG_DFL);
+}
+
 TEST_F(ConsoleTest, TheFirstLineIsTheAddressAndNothingElse) {
   Console said = console(Console::Format::words);
   said.listening(uri_of("tcp://127.0.0.1:4446"), uri_of("tcp://127.0.0.1:0"));
