@@ -17,8 +17,14 @@ namespace ferry {
 void prepare_process() noexcept;
 
 /// From now on the first of those signals asks `stop` to stop, and the second one ends the process
-/// at once, as cancelled. `loop` must be running, on a thread that inherited the mask.
+/// and the commands that it runs at once, as cancelled. `loop` must be running, on a thread that
+/// inherited the mask.
 void stop_on_signal(EventLoop& loop, std::stop_source stop);
+
+/// Kills each child that leads a process group, with its group, as the commands of exec: do. They
+/// are looked for in /proc, so that nobody need keep a list of them. For a process about to end: a
+/// child that is reaped at this very moment leaves a number that is free.
+void kill_commands();
 
 Usage usage_so_far();
 

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -82,6 +84,31 @@ Outcome failed(Errc code, std::string context) {
   Outcome outcome;
   outcome.why_not = Error{code, 0, std::move(context), ""};
   return outcome;
+}
+
+/// A shell in a session of its own, as a transport starts them.
+::pid_t start_command(std::string command) {
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  std::string shell = "sh";
+  std::string option = "-c";
+  char* const words[] = {shell.data(), option.data(), command.data(), nullptr};
+  ::pid_t pid = -1;
+  EXPECT_EQ(::posix_spawn(&pid, "/bin/sh", nullptr, &attributes, words, environ), 0);
+  ::posix_spawnattr_destroy(&attributes);
+  return pid;
+}
+
+TEST(Process, CommandsAreKilledWithTheirGroups) {
+  Pipe held;  // by all that the command has started
+  ::fcntl(held.writer.get(), F_SETFD, 0);
+  const ::pid_t pid = start_command("trap '' TERM; sleep 1000 & wait");
+  kill_commands();
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_EQ(held.text(), "");
 }
 
 TEST(Process, SigchldIsNotIgnoredWhateverTheParentDid) {
