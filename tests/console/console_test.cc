@@ -131,6 +131,30 @@ TEST_F(ConsoleTest, OnAllAddressesTheOtherHostIsToldOurName) {
             "on the other host: migrate-send IMAGE 'tcp://" + host_name() + ":4446'\n");
 }
 
+TEST_F(ConsoleTest, AWebSocketWithAPathIsForTheOtherHostToo) {
+  Console said = console(Console::Format::words);
+  said.listening(uri_of("wss://localhost:4446/ferry"), uri_of("wss:///ferry"));
+  said.listening(uri_of("ws://10.1.2.3:4446/ferry"), uri_of("ws://10.1.2.3/ferry"));
+  said.listening(uri_of("ws://127.0.0.1:4446/ferry"), uri_of("ws://127.0.0.1/ferry"));
+  EXPECT_EQ(err_.text(), "on the other host: migrate-send IMAGE 'wss://" + host_name() +
+                             ":4446/ferry'\n"
+                             "on the other host: migrate-send IMAGE 'ws://10.1.2.3:4446/ferry'\n"
+                             "on this host: migrate-send IMAGE 'ws://127.0.0.1:4446/ferry'\n");
+}
+
+TEST_F(ConsoleTest, ASocketThatOthersHaveOpenedIsWhereItIs) {
+  Console said = console(Console::Format::words);
+  said.listening(uri_of("tcp://localhost:4446"), uri_of("fd:3"));  // on all addresses
+  said.listening(uri_of("tcp://10.1.2.3:4446"), uri_of("fd:3"));
+  said.listening(uri_of("tcp://127.0.0.1:4446"), uri_of("fd:3"));
+  said.listening(uri_of("unix:///run/ferry"), uri_of("fd:3"));
+  EXPECT_EQ(err_.text(), "on the other host: migrate-send IMAGE 'tcp://" + host_name() +
+                             ":4446'\n"
+                             "on the other host: migrate-send IMAGE 'tcp://10.1.2.3:4446'\n"
+                             "on this host: migrate-send IMAGE 'tcp://127.0.0.1:4446'\n"
+                             "on this host: migrate-send IMAGE 'unix:///run/ferry'\n");
+}
+
 TEST_F(ConsoleTest, AVsockIsNamedByItsNumber) {
   Console said = console(Console::Format::words);
   said.listening(uri_of("vsock://3:4446"), uri_of("vsock://"));
