@@ -46,7 +46,8 @@ WebsocketChannel::~WebsocketChannel() {
 Facets WebsocketChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
-          .binding = inner_->facets().binding};
+          .binding = inner_->facets().binding,
+          .crypto_clock = inner_->facets().crypto_clock};
 }
 
 Result<std::size_t> WebsocketChannel::read_some(std::span<const iovec> into) {
