@@ -110,7 +110,7 @@ Result<std::unique_ptr<Child>> Child::start(const std::string& command, UniqueFd
       ::syscall(SYS_pidfd_open, pid, 0)));  // nobody has reaped it: the number is its own
   if (!pidfd) {
     const int sys = errno;
-    discard(pid);
+    if (sys != ESRCH) discard(pid);  // else it has gone already: see note_end()
     return fail_sys(Errc::system, sys, act);
   }
   std::unique_ptr<Child> child(new Child(pid, std::move(pidfd), std::move(ours), std::move(wake)));
@@ -199,10 +199,15 @@ void Child::hear() {
 }
 
 void Child::note_end() {
+  if (reaped_) return;
   siginfo_t info{};
   // Not reaped yet: signals to its group must not meet a stranger's.
-  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-      info.si_pid == 0) {
+  if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+    // The kernel reaps the children of a process that ignores SIGCHLD, and tells nobody how they
+    // ended; so does a host of ours that waits for all its children.
+    if (errno != ECHILD) return;
+    reaped_ = true;
+  } else if (info.si_pid == 0) {
     return;
   }
   hear();  // its last words came before its end
@@ -227,7 +232,9 @@ void Child::obey() {
 }
 
 void Child::escalate() {
-  if (stage_ == Stage::asked) {
+  if (reaped_) {
+    stage_ = Stage::given_up;  // the number of its group may be a stranger's by now
+  } else if (stage_ == Stage::asked) {
     ::kill(-pid_, SIGTERM);
     stage_ = Stage::terminated;
   } else if (stage_ == Stage::terminated) {
@@ -249,9 +256,12 @@ bool Child::over() const noexcept {
 }
 
 std::string Child::how_it_ended() const {
-  std::string text = how_ == CLD_EXITED
-                         ? fmt::format("it ended with exit status {}", status_)
-                         : fmt::format("it was ended by SIG{}", ::sigabbrev_np(status_));
+  std::string text = "it ended, and its exit status is lost (is SIGCHLD ignored?)";
+  if (how_ == CLD_EXITED) {
+    text = fmt::format("it ended with exit status {}", status_);
+  } else if (how_ != k_unknown) {
+    text = fmt::format("it was ended by SIG{}", ::sigabbrev_np(status_));
+  }
   if (const std::string said = on_one_line(said_); !said.empty()) text += ": " + said;
   return text;
 }

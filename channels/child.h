@@ -33,8 +33,10 @@ class Child {
   Child& operator=(const Child&) = delete;
 
   /// Waits until it has ended, for `bound` at most, and says how it failed: "it ended with exit
-  /// status 255: ssh: connect to host node7 port 22: Connection refused". Nothing where it ended
-  /// well, has not ended, or hurry() was called. Thread-safe.
+  /// status 255: ssh: connect to host node7 port 22: Connection refused". Where somebody else has
+  /// reaped it (a process that ignores SIGCHLD has the kernel do it), nobody knows that it ended
+  /// well, and it counts as failed. Nothing where it ended well, has not ended, or hurry() was
+  /// called. Thread-safe.
   std::optional<std::string> failure_within(std::chrono::milliseconds bound);
   /// Thread-safe. Nobody waits in failure_within() any more.
   void hurry() noexcept;
@@ -44,7 +46,7 @@ class Child {
     by_signal,  ///< SIGTERM to all of its group at once
   };
   /// Returns when it has ended and is reaped: after SIGTERM and another k_patience its group gets
-  /// SIGKILL. Once.
+  /// SIGKILL. A group whose leader somebody else has reaped gets no signal. Once.
   void end(Ending ending) noexcept;
 
  private:
@@ -68,6 +70,7 @@ class Child {
   // The thread's own.
   UniqueFd err_;  // closed when all who could write there have gone
   Stage stage_ = Stage::runs;
+  bool reaped_ = false;  // by others: pid_ is no longer its number
   Clock::time_point deadline_ = Clock::time_point::max();  // of the stage
 
   mutable std::mutex mutex_;  // guards what follows
@@ -75,8 +78,9 @@ class Child {
   std::optional<Ending> wish_;
   bool hurried_ = false;
   bool exited_ = false;
-  int how_ = 0;     // si_code
-  int status_ = 0;  // si_status
+  static constexpr int k_unknown = 0;
+  int how_ = k_unknown;  // si_code
+  int status_ = 0;       // si_status
   std::string said_;
 
   std::thread watcher_;

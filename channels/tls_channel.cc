@@ -100,8 +100,13 @@ Result<void> TlsChannel::arrived(std::size_t bytes) {
 
 Result<void> TlsChannel::write(std::span<const iovec> from, Loan) {
   FERRY_TRY(check_writing());
-  assert(owed_ == 0);
   IovecWindow rest(from);
+  if (!outgoing_.empty()) {  // what try_write_some() has left: the first of `from` are in there
+    assert(owed_ <= total_bytes(from));
+    FERRY_TRY(send_outgoing());
+    rest.advance(std::exchange(owed_, 0));
+    if (rest.done()) return {};
+  }
   do {
     const auto encrypted = encrypt(rest);
     FERRY_TRY(send_outgoing());  // after a failure too: an alert tells the peer of it

@@ -3,11 +3,13 @@
 #include <fnmatch.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -127,8 +129,11 @@ SSL_CTX* new_context(TlsSide side) {
   return nullptr;
 }
 
-/// A session's later channels resume its first handshake: no certificate is judged anew, and by the
-/// same context only. A fresh Diffie-Hellman exchange is made all the same.
+/// A session's later channels resume its first handshake: no certificate is judged anew. A server
+/// does so by the same context only, whose ticket key nobody else has. A client has a context a
+/// connection, and keeps its sessions by TlsContext::fingerprint(), so that another authority,
+/// another list of those revoked or another identity finds none. A fresh Diffie-Hellman exchange is
+/// made all the same.
 bool allow_resumption(SSL_CTX* context, TlsSide side) {
   SSL_CTX_clear_options(context, SSL_OP_NO_TICKET);
   if (side == TlsSide::client) {
@@ -205,6 +210,64 @@ Result<void> load(SSL_CTX* context, TlsSide side, const std::filesystem::path& f
   return {};
 }
 
+/// SHA-256 over what was loaded, and not over the files: they may have been replaced since.
+class Fingerprint {
+ public:
+  Fingerprint() : digest_(EVP_MD_CTX_new()) {
+    good_ = digest_ != nullptr && EVP_DigestInit_ex(digest_, EVP_sha256(), nullptr) == 1;
+  }
+  ~Fingerprint() { EVP_MD_CTX_free(digest_); }
+  Fingerprint(const Fingerprint&) = delete;
+  Fingerprint& operator=(const Fingerprint&) = delete;
+
+  void add(char kind, const X509* certificate) {
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    good_ = good_ && X509_digest(certificate, EVP_sha256(), bytes, &length) == 1;
+    add(kind, {bytes, length});
+  }
+  void add(char kind, const X509_CRL* revoked) {
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    good_ = good_ && X509_CRL_digest(revoked, EVP_sha256(), bytes, &length) == 1;
+    add(kind, {bytes, length});
+  }
+  /// In hexadecimal digits; nothing where OpenSSL itself has failed.
+  std::optional<std::string> text() {
+    unsigned char bytes[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    if (!good_ || EVP_DigestFinal_ex(digest_, bytes, &length) != 1) return std::nullopt;
+    constexpr std::string_view k_digits = "0123456789abcdef";
+    std::string text;
+    for (const unsigned char byte : std::span(bytes, length)) {
+      text += {k_digits[byte >> 4], k_digits[byte & 15]};
+    }
+    return text;
+  }
+
+ private:
+  void add(char kind, std::span<const unsigned char> one) {
+    good_ = good_ && EVP_DigestUpdate(digest_, &kind, 1) == 1 &&
+            EVP_DigestUpdate(digest_, one.data(), one.size()) == 1;
+  }
+
+  EVP_MD_CTX* const digest_;
+  bool good_ = false;
+};
+
+/// Whom `context` believes, whom it does not any more, and who it is.
+std::optional<std::string> fingerprint_of(SSL_CTX* context) {
+  Fingerprint fingerprint;
+  STACK_OF(X509_OBJECT)* const objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (int at = 0; at < sk_X509_OBJECT_num(objects); ++at) {
+    const X509_OBJECT* const object = sk_X509_OBJECT_value(objects, at);
+    if (const X509* authority = X509_OBJECT_get0_X509(object)) fingerprint.add('a', authority);
+    if (const X509_CRL* revoked = X509_OBJECT_get0_X509_CRL(object)) fingerprint.add('r', revoked);
+  }
+  if (const X509* own = SSL_CTX_get0_certificate(context)) fingerprint.add('i', own);
+  return fingerprint.text();
+}
+
 std::unexpected<Error> no_context() {
   return fail(Errc::system, "set TLS up: " + openssl_reason());
 }
@@ -244,6 +307,9 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::with_certificates(
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                      &judge_certificate);
   FERRY_TRY(load(context, side, folder));
+  std::optional<std::string> fingerprint = fingerprint_of(context);
+  if (!fingerprint) return no_context();
+  made->fingerprint_ = std::move(*fingerprint);
   return made;
 }
 

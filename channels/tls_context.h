@@ -40,6 +40,10 @@ class TlsContext {
   const TlsKey& key() const noexcept { return key_; }
   const std::vector<std::string>& authorized() const noexcept { return authorized_; }
 
+  /// A digest of the authority, the list of those revoked and the own certificate, as they were
+  /// loaded: what a peer was judged by. Empty with a key.
+  const std::string& fingerprint() const noexcept { return fingerprint_; }
+
  private:
   friend class TlsEngine;
   TlsContext(TlsSide side, ssl_ctx_st* context);
@@ -49,6 +53,7 @@ class TlsContext {
   bool has_key_ = false;
   TlsKey key_{};
   std::vector<std::string> authorized_;
+  std::string fingerprint_;
 };
 
 }  // namespace ferry

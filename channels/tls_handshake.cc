@@ -84,7 +84,7 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   options.server_name = peer.server_name;
   options.records_per_key = peer.records_per_key;
   options.keeper.sessions = std::move(peer.sessions);
-  options.keeper.receiver = peer.name + " as " + peer.server_name;
+  options.keeper.receiver = peer.name + " as " + peer.server_name + " by " + context->fingerprint();
   std::unique_ptr<TlsEngine> engine =
       co_await TlsEngine::create(std::move(context), std::move(options));
   Result<void> shaken = co_await shake_hands(loop, *inner, *engine).caught();

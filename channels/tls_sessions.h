@@ -19,11 +19,13 @@ using TlsSession = std::unique_ptr<ssl_session_st, FreeTlsSession>;
 
 /// The newest session that each receiver has given, for the later channels to the same one: they
 /// prove that they know its secret, and no certificate is shown or checked again. Thread-safe.
+/// So a session must be found only by those who would have checked the same.
 class TlsSessions {
  public:
   static constexpr std::size_t k_most = 64;  ///< receivers; then it begins anew
 
-  /// `receiver` is what was checked: the address, and the name that its certificate had to be for.
+  /// `receiver` is what was checked: the address, the name that its certificate had to be for, and
+  /// TlsContext::fingerprint(), by which it was judged and who we were.
   void keep(const std::string& receiver, TlsSession session);
   /// A copy of one's own; null where there is none.
   TlsSession of(const std::string& receiver) const;

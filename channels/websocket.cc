@@ -28,12 +28,24 @@ std::string host_header(const Uri& uri) {
   return host + ":" + std::to_string(uri.port);
 }
 
-/// The path as a request has it: encoded, "/" where there is none.
+bool is_letter_or_digit(char c) noexcept {
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/// The path as a request has it: all but RFC 3986's pchar and '/' encoded, "/" where there is none.
 std::string target_of(const Uri& uri) {
-  Uri only_path;
-  only_path.scheme = uri.scheme;
-  only_path.path = uri.path.empty() ? "/" : uri.path;
-  return only_path.text().substr(uri.scheme.size() + 3);
+  constexpr std::string_view k_plain = "/-._~!$&'()*+,;=:@";
+  constexpr std::string_view k_digits = "0123456789ABCDEF";
+  std::string target;
+  for (const char c : uri.path.empty() ? std::string_view("/") : std::string_view(uri.path)) {
+    if (is_letter_or_digit(c) || k_plain.contains(c)) {
+      target += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      target += {'%', k_digits[byte >> 4], k_digits[byte & 15]};
+    }
+  }
+  return target;
 }
 
 /// What a sender reached, by the name that it gave: without the key.
@@ -102,8 +114,7 @@ class WebsocketTransport final : public Transport {
 
 bool is_token(char c) noexcept {
   constexpr std::string_view k_marks = "!#$%&'*+-.^_`|~";
-  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         k_marks.contains(c);
+  return is_letter_or_digit(c) || k_marks.contains(c);
 }
 
 std::string in_small_letters(std::string_view text) {

@@ -46,7 +46,8 @@ WebsocketChannel::~WebsocketChannel() {
 Facets WebsocketChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
-          .binding = inner_->facets().binding};
+          .binding = inner_->facets().binding,
+          .crypto_clock = inner_->facets().crypto_clock};
 }
 
 Result<std::size_t> WebsocketChannel::read_some(std::span<const iovec> into) {
@@ -141,8 +142,13 @@ Result<void> WebsocketChannel::arrived(std::size_t bytes) {
 
 Result<void> WebsocketChannel::write(std::span<const iovec> from, Loan) {
   FERRY_TRY(check_writing());
-  assert(owed_ == 0);
-  for (IovecWindow rest(from); !rest.done();) {
+  IovecWindow rest(from);
+  if (owed_ > 0) {  // the first of `from` are on their way since try_write_some()
+    assert(owed_ <= total_bytes(from));
+    FERRY_TRY(send_outgoing());
+    rest.advance(std::exchange(owed_, 0));
+  }
+  while (!rest.done()) {
     FERRY_TRY(encode(rest));
     FERRY_TRY(send_outgoing());
   }

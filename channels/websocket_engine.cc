@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <optional>
+#include <ranges>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -165,6 +166,23 @@ std::string_view path_of(std::string_view target) { return target.substr(0, targ
 
 std::string_view view(boost::beast::string_view text) { return {text.data(), text.size()}; }
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view k_blanks = " \t";
+  text.remove_prefix(std::min(text.find_first_not_of(k_blanks), text.size()));
+  return text.substr(0, text.find_last_not_of(k_blanks) + 1);
+}
+
+/// Is our subprotocol one of those on its lists? There may be several headers, each with a list.
+bool offers_ours(const http::request<http::empty_body>& request) {
+  const auto [begin, end] = request.equal_range(http::field::sec_websocket_protocol);
+  for (auto header = begin; header != end; ++header) {
+    for (const auto one : std::views::split(view(header->value()), ',')) {
+      if (trimmed(std::string_view(one)) == k_subprotocol) return true;
+    }
+  }
+  return false;
+}
+
 Error protocol_error(std::string what) {
   return {Errc::protocol, 0, std::move(what), "is it a WebSocket?"};
 }
@@ -251,11 +269,13 @@ Result<WebsocketEngine::Handshake> WebsocketEngine::Line::ask() {
   if (!asked) {
     asked = true;
     stream.set_option(websocket::stream_base::decorator([this](websocket::request_type& request) {
-      request.set(http::field::user_agent, "Ferry");
       request.set(http::field::sec_websocket_protocol,
                   boost::beast::string_view(k_subprotocol.data(), k_subprotocol.size()));
       for (const WebsocketHeader& header : asking->headers) {
-        request.set(header.name, header.value);
+        request.insert(header.name, header.value);  // one name may come several times
+      }
+      if (request.count(http::field::user_agent) == 0) {
+        request.set(http::field::user_agent, "Ferry");
       }
     }));
     stream.async_handshake(response, asking->host, asking->target,
@@ -312,8 +332,7 @@ Result<WebsocketEngine::Handshake> WebsocketEngine::Line::answer() {
       say_no(*status, "Ferry listens for a WebSocket here");
       return std::unexpected(protocol_error("its HTTP request asks for no WebSocket of ours"));
     }
-    const bool ours =
-        view(parser.get()[http::field::sec_websocket_protocol]).contains(k_subprotocol);
+    const bool ours = offers_ours(parser.get());
     stream.set_option(websocket::stream_base::decorator([ours](websocket::response_type& reply) {
       reply.set(http::field::server, "Ferry");
       if (ours) reply.set(http::field::sec_websocket_protocol, std::string(k_subprotocol));

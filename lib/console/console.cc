@@ -49,9 +49,21 @@ bool is_wildcard(std::string_view host) {
   return host.empty() || host == "0.0.0.0" || host == "::" || host == "*";
 }
 
-bool is_this_host_only(const Uri& asked) {
-  return !asked.path.empty() || asked.host == "localhost" || asked.host == "::1" ||
-         asked.host.starts_with("127.");
+/// A UNIX socket, and other places that no address leads to. A WebSocket's path stands behind one.
+bool is_only_a_path(const Uri& local) { return !local.path.empty() && local.host.empty(); }
+
+/// Of a socket that somebody else has opened (fd:) `local` alone says where it is, and it says
+/// "localhost" where that is on all addresses: one of this host is in figures there.
+bool is_on_all_addresses(const Uri& local, const Uri& asked) {
+  if (is_only_a_path(local)) return false;
+  return asked.scheme == "fd" ? local.host == "localhost" : is_wildcard(asked.host);
+}
+
+bool is_this_host_only(const Uri& local, const Uri& asked) {
+  if (is_only_a_path(local)) return true;
+  if (is_on_all_addresses(local, asked)) return false;
+  const std::string& host = asked.scheme == "fd" ? local.host : asked.host;
+  return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
 std::string in_shell_quotes(std::string_view text) {
@@ -94,8 +106,8 @@ void Console::listening(const Uri& local, const Uri& asked) {
   if (is_json()) return say(options_.out, listening_event(local, command));
   say(options_.out, "listening on " + escaped(local.text()));
   if (!talks_to_people()) return;
-  say(options_.err,
-      (is_this_host_only(asked) ? "on this host: " : "on the other host: ") + escaped(command));
+  say(options_.err, (is_this_host_only(local, asked) ? "on this host: " : "on the other host: ") +
+                        escaped(command));
 }
 
 void Console::progress(const Progress& progress) {
@@ -178,8 +190,8 @@ void Console::wipe_progress() {
 std::string send_command(const Uri& local, const Uri& asked) {
   Uri shown = local;
   // A vsock has a number and no name, and `local` has the one that serves others.
-  const bool has_a_name = asked.path.empty() && asked.scheme != "vsock";
-  if (has_a_name && is_wildcard(asked.host)) shown.host = host_name();
+  const bool has_a_name = asked.scheme != "vsock";
+  if (has_a_name && is_on_all_addresses(local, asked)) shown.host = host_name();
   return "migrate-send IMAGE " + in_shell_quotes(shown.text());
 }
 

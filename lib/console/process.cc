@@ -6,7 +6,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
 #include <utility>
 
 #include "console/exit_code.h"
@@ -20,8 +25,25 @@ Task<> watch_signals(EventLoop& loop, std::stop_source stop) {
   co_await loop.signal(k_stop_signals);
   stop.request_stop();
   co_await loop.signal(k_stop_signals);
-  // Nothing is cleaned up, and nothing needs to be: outputs have no name yet.
+  // Nothing else is cleaned up, and nothing else needs to be: outputs have no name yet.
+  kill_commands();
   ::_exit(static_cast<int>(ExitCode::cancelled));
+}
+
+/// Is it a child of ours, with a process group of its own?
+bool leads_a_group_of_ours(const std::filesystem::path& process) {
+  std::ifstream file(process / "stat");
+  std::string line;
+  std::getline(file, line);
+  // "PID (NAME) STATE PARENT GROUP ...", where the name may have anything in it.
+  const std::size_t name_end = line.rfind(')');
+  if (name_end == line.npos) return false;
+  std::istringstream rest(line.substr(name_end + 1));
+  std::string state;
+  ::pid_t parent = 0;
+  ::pid_t group = 0;
+  return rest >> state >> parent >> group && parent == ::getpid() &&
+         process.filename() == std::to_string(group);
 }
 
 double in_seconds(const timeval& time) {
@@ -51,6 +73,7 @@ void prepare_process() noexcept {
   }
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);  // ignored, it would lose how a command ended
 
   rlimit descriptors{};
   if (::getrlimit(RLIMIT_NOFILE, &descriptors) == 0) {
@@ -62,6 +85,18 @@ void prepare_process() noexcept {
 
 void stop_on_signal(EventLoop& loop, std::stop_source stop) {
   loop.post([&loop, stop = std::move(stop)] { loop.spawn(watch_signals(loop, stop)); });
+}
+
+void kill_commands() {
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc", error), end; !error && at != end;
+       at.increment(error)) {
+    ::pid_t pid = 0;
+    const std::string name = at->path().filename();
+    const auto [rest, wrong] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    if (wrong != std::errc() || *rest != '\0' || pid <= 1) continue;
+    if (leads_a_group_of_ours(at->path())) ::kill(-pid, SIGKILL);
+  }
 }
 
 Usage usage_so_far() {

@@ -121,6 +121,36 @@ TEST(Command, BeginsWithNoSignalBlocked) {
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+/// Then the kernel reaps our children, and tells nobody how they ended.
+class SigchldIgnored {
+ public:
+  SigchldIgnored() : before_(::signal(SIGCHLD, SIG_IGN)) {}
+  ~SigchldIgnored() { ::signal(SIGCHLD, before_); }
+  SigchldIgnored(const SigchldIgnored&) = delete;
+  SigchldIgnored& operator=(const SigchldIgnored&) = delete;
+
+ private:
+  const sighandler_t before_;
+};
+
+TEST(Command, WhereSigchldIsIgnoredAnEndIsAFailureThatIsNamed) {
+  const SigchldIgnored here;
+  const auto channel = run("read line; echo this is wrong >&2; exit 3");
+  ASSERT_TRUE(write_all(*channel, "go\n"));
+  const auto end = read_once(*channel);
+  EXPECT_EQ(code_of(end), Errc::disconnected);
+  EXPECT_THAT(text_of(end), HasSubstr("its exit status is lost"));
+  EXPECT_THAT(text_of(end), EndsWith("this is wrong"));
+}
+
+TEST(Command, WhereSigchldIsIgnoredDestroyingItEndsIt) {
+  const SigchldIgnored here;
+  auto channel = run("echo $$; sleep 1000");
+  const UniqueFd command = watch_end_of(pid_from(*channel));
+  channel.reset();
+  wait_for_end_of(command);
+}
+
 TEST(Command, DestroyingItEndsAllThatItStarted) {
   auto channel = run("sleep 1000 & echo $!; wait");
   const UniqueFd grandchild = watch_end_of(pid_from(*channel));

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <filesystem>
+#include <fstream>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
@@ -265,7 +268,8 @@ TEST_F(TlsLine, AGoodbyeToAPeerThatDoesNotReadLeavesTheLoopFree) {
 
 /// Two channels one after the other, as a session's are. A client hears of the server's session
 /// with the first bytes that it reads.
-Task<std::vector<Ends>> meet_twice(EventLoop& loop, Transport& tls) {
+Task<std::vector<Ends>> meet_twice(
+    EventLoop& loop, Transport& tls, std::function<void()> meanwhile = [] {}) {
   const Uri at = co_await Uri::parse("tls://127.0.0.1:0");
   const std::unique_ptr<Listener> listener = co_await tls.listen(loop, at);
   std::vector<Ends> lines;
@@ -277,6 +281,7 @@ Task<std::vector<Ends>> meet_twice(EventLoop& loop, Transport& tls) {
     co_await write_all(loop, *ends.server, answer);
     co_await read_exactly(loop, *ends.client, std::span<std::byte>(answer));
     lines.push_back(std::move(ends));
+    if (i == 0) meanwhile();
   }
   co_return std::move(lines);
 }
@@ -325,6 +330,34 @@ TEST(TlsResumption, AnotherReceiverWithTheSameCertificateGetsAHandshakeInFull) {
   const auto lines = runner.run(meet_twice(runner.loop(), *tls));
   ASSERT_TRUE(lines) << text_of(lines);
   EXPECT_FALSE(resumed((*lines)[0].client) || resumed((*lines)[0].server));
+}
+
+TEST(TlsResumption, AReceiverThatWasRevokedMeanwhileIsRefused) {
+  const TempFolder folder;
+  Certificates::fill(folder, "server", "client");
+  TlsOptions options;
+  options.folder = folder.path();
+  const auto tls = make_tls_transport(options);
+  LoopThread runner;
+  const auto lines = runner.run(meet_twice(runner.loop(), *tls, [&] {
+    std::filesystem::copy_file(Certificates::all() / "revoked-server.pem", folder / "ca-crl.pem");
+  }));
+  EXPECT_EQ(code_of(lines), Errc::auth);
+  EXPECT_THAT(text_of(lines), HasSubstr("its certificate was revoked"));
+}
+
+TEST(TlsResumption, AnotherAuthorityBesideTheFirstMakesAHandshakeInFull) {
+  const TempFolder folder;
+  Certificates::fill(folder, "server", "client");
+  TlsOptions options;
+  options.folder = folder.path();
+  const auto tls = make_tls_transport(options);
+  LoopThread runner;
+  const auto lines = runner.run(meet_twice(runner.loop(), *tls, [&] {
+    std::ofstream(folder / "ca-cert.pem", std::ios::app) << read_file(folder / "client-cert.pem");
+  }));
+  ASSERT_TRUE(lines) << text_of(lines);
+  EXPECT_FALSE(resumed((*lines)[1].client) || resumed((*lines)[1].server));
 }
 
 }  // namespace

@@ -133,6 +133,27 @@ INSTANTIATE_TEST_SUITE_P(
                   "431 Request Header Fields Too Large"}),
     [](const auto& test) { return test.param.name; });
 
+/// What a server of ours answers to a client that offers these subprotocols.
+class WebsocketSubprotocol : public WebsocketServer,
+                             public testing::WithParamInterface<std::pair<std::string, bool>> {};
+
+TEST_P(WebsocketSubprotocol, IsOursOrNone) {
+  const auto& [offered, ours] = GetParam();
+  std::string request(k_request.substr(0, k_request.size() - 2));
+  ASSERT_TRUE(answer(request + offered + "\r\n"));
+  EXPECT_EQ(head_of(*client_).contains("Sec-WebSocket-Protocol: ferry.v1\r\n"), ours);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Of, WebsocketSubprotocol,
+    testing::Values(std::pair{"Sec-WebSocket-Protocol: ferry.v1\r\n", true},
+                    std::pair{"Sec-WebSocket-Protocol: chat ,\tferry.v1 , more\r\n", true},
+                    std::pair{"Sec-WebSocket-Protocol: chat\r\n"
+                              "Sec-WebSocket-Protocol: ferry.v1\r\n",
+                              true},
+                    std::pair{"Sec-WebSocket-Protocol: ferry.v10, my-ferry.v1\r\n", false},
+                    std::pair{"", false}));
+
 TEST_F(WebsocketServer, FragmentsAreBytesWhateverComesBetweenThem) {
   const auto server = open();
   ASSERT_TRUE(write_all(*client_, frame(k_part, "one ") + frame(k_ping, "?") +
@@ -261,12 +282,15 @@ class WebsocketClient : public testing::Test {
 };
 
 TEST_F(WebsocketClient, SaysWhomItAsksAndWhatItWasToldToSay) {
-  (void)ask("", {{"Authorization", "Bearer of news"}, {"X-Empty", ""}});
-  EXPECT_THAT(request_, AllOf(StartsWith("GET /ferry HTTP/1.1\r\nHost: node7:4446\r\n"),
-                              HasSubstr("\r\nUpgrade: websocket\r\n"),
-                              HasSubstr("\r\nSec-WebSocket-Protocol: ferry.v1\r\n"),
-                              HasSubstr("\r\nAuthorization: Bearer of news\r\n"),
-                              HasSubstr("\r\nX-Empty: \r\n")));
+  (void)ask("",
+            {{"Authorization", "Bearer of news"}, {"X-Empty", ""}, {"X-Two", "1"}, {"X-Two", "2"}});
+  EXPECT_THAT(request_,
+              AllOf(StartsWith("GET /ferry HTTP/1.1\r\nHost: node7:4446\r\n"),
+                    HasSubstr("\r\nUpgrade: websocket\r\n"),
+                    HasSubstr("\r\nSec-WebSocket-Protocol: ferry.v1\r\n"),
+                    HasSubstr("\r\nAuthorization: Bearer of news\r\n"),
+                    HasSubstr("\r\nUser-Agent: Ferry\r\n"), HasSubstr("\r\nX-Empty: \r\n"),
+                    HasSubstr("\r\nX-Two: 1\r\n"), HasSubstr("\r\nX-Two: 2\r\n")));
 }
 
 TEST_F(WebsocketClient, IsToldNoInTheServersWords) {

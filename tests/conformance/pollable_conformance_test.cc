@@ -105,6 +105,27 @@ TEST_P(PollableConformance, TheDescriptorStaysBlocking) {
   EXPECT_EQ(*outcome, "late");
 }
 
+/// A part of the chunk that did not go may be on its way already: the blocking write goes on there.
+TEST_P(PollableConformance, AWriteGoesOnWhereATryHadNoRoom) {
+  const std::string chunk = noise(200'000, 6);
+  std::string sent;
+  for (;;) {
+    const Result<Step> step = try_write(*pollable_, chunk);
+    ASSERT_TRUE(step) << step.error().text();
+    if (step->bytes == 0) break;
+    sent.append(chunk, 0, step->bytes);
+  }
+  sent += chunk + "and more";
+  std::optional<Result<std::string>> got;
+  std::jthread reader([&] { got = read_all(*theirs_, sent.size()); });
+  const auto written = write_all(*ours_, chunk);
+  EXPECT_TRUE(written) << text_of(written);
+  EXPECT_TRUE(write_all(*ours_, "and more"));
+  if (!written) ours_->cancel();  // else the reader waits for what never comes
+  reader.join();
+  EXPECT_TRUE(*got && **got == sent);
+}
+
 Task<std::string> read_on_the_loop(EventLoop& loop, Pollable& from) {
   std::string all;
   for (;;) {

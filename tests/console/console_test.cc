@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -84,6 +86,37 @@ Outcome failed(Errc code, std::string context) {
   return outcome;
 }
 
+/// A shell in a session of its own, as a transport starts them.
+::pid_t start_command(std::string command) {
+  posix_spawnattr_t attributes;
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSID);
+  std::string shell = "sh";
+  std::string option = "-c";
+  char* const words[] = {shell.data(), option.data(), command.data(), nullptr};
+  ::pid_t pid = -1;
+  EXPECT_EQ(::posix_spawn(&pid, "/bin/sh", nullptr, &attributes, words, environ), 0);
+  ::posix_spawnattr_destroy(&attributes);
+  return pid;
+}
+
+TEST(Process, CommandsAreKilledWithTheirGroups) {
+  Pipe held;  // by all that the command has started
+  ::fcntl(held.writer.get(), F_SETFD, 0);
+  const ::pid_t pid = start_command("trap '' TERM; sleep 1000 & wait");
+  kill_commands();
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  EXPECT_EQ(held.text(), "");
+}
+
+TEST(Process, SigchldIsNotIgnoredWhateverTheParentDid) {
+  ::signal(SIGCHLD, SIG_IGN);
+  prepare_process();
+  EXPECT_EQ(::signal(SIGCHLD, SIG_DFL), SIG_DFL);
+}
+
 TEST_F(ConsoleTest, TheFirstLineIsTheAddressAndNothingElse) {
   Console said = console(Console::Format::words);
   said.listening(uri_of("tcp://127.0.0.1:4446"), uri_of("tcp://127.0.0.1:0"));
@@ -96,6 +129,30 @@ TEST_F(ConsoleTest, OnAllAddressesTheOtherHostIsToldOurName) {
   said.listening(uri_of("tcp://localhost:4446"), uri_of("tcp://"));
   EXPECT_EQ(err_.text(),
             "on the other host: migrate-send IMAGE 'tcp://" + host_name() + ":4446'\n");
+}
+
+TEST_F(ConsoleTest, AWebSocketWithAPathIsForTheOtherHostToo) {
+  Console said = console(Console::Format::words);
+  said.listening(uri_of("wss://localhost:4446/ferry"), uri_of("wss:///ferry"));
+  said.listening(uri_of("ws://10.1.2.3:4446/ferry"), uri_of("ws://10.1.2.3/ferry"));
+  said.listening(uri_of("ws://127.0.0.1:4446/ferry"), uri_of("ws://127.0.0.1/ferry"));
+  EXPECT_EQ(err_.text(), "on the other host: migrate-send IMAGE 'wss://" + host_name() +
+                             ":4446/ferry'\n"
+                             "on the other host: migrate-send IMAGE 'ws://10.1.2.3:4446/ferry'\n"
+                             "on this host: migrate-send IMAGE 'ws://127.0.0.1:4446/ferry'\n");
+}
+
+TEST_F(ConsoleTest, ASocketThatOthersHaveOpenedIsWhereItIs) {
+  Console said = console(Console::Format::words);
+  said.listening(uri_of("tcp://localhost:4446"), uri_of("fd:3"));  // on all addresses
+  said.listening(uri_of("tcp://10.1.2.3:4446"), uri_of("fd:3"));
+  said.listening(uri_of("tcp://127.0.0.1:4446"), uri_of("fd:3"));
+  said.listening(uri_of("unix:///run/ferry"), uri_of("fd:3"));
+  EXPECT_EQ(err_.text(), "on the other host: migrate-send IMAGE 'tcp://" + host_name() +
+                             ":4446'\n"
+                             "on the other host: migrate-send IMAGE 'tcp://10.1.2.3:4446'\n"
+                             "on this host: migrate-send IMAGE 'tcp://127.0.0.1:4446'\n"
+                             "on this host: migrate-send IMAGE 'unix:///run/ferry'\n");
 }
 
 TEST_F(ConsoleTest, AVsockIsNamedByItsNumber) {
