@@ -11,7 +11,7 @@ namespace ferry {
 namespace {
 
 // So much is handed to the lanes before the clock is looked at again.
-constexpr std::uint64_t k_submit_bytes = 4 * 1024 * 1024;
+constexpr std::uint64_t k_submit_bytes = 16 * 1024 * 1024;
 
 }  // namespace
 
