@@ -114,7 +114,8 @@ struct EventLoop::State {
 };
 
 Result<std::unique_ptr<EventLoop>> EventLoop::create(PollerKind poller) {
-  return std::unique_ptr<EventLoop>(new EventLoop(FERRY_TRY(make_poller(poller))));
+  auto made = FERRY_TRY(make_poller(poller));
+  return std::unique_ptr<EventLoop>(new EventLoop(std::move(made)));
 }
 
 EventLoop::EventLoop(std::unique_ptr<Poller> poller)

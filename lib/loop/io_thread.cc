@@ -8,7 +8,8 @@ namespace ferry {
 
 // The thread ends the loop, too: what its Tasks own is destroyed where it was used.
 Result<std::unique_ptr<IoThread>> IoThread::create(const std::string& name, PollerKind poller) {
-  std::unique_ptr<IoThread> made(new IoThread(FERRY_TRY(EventLoop::create(poller))));
+  auto loop = FERRY_TRY(EventLoop::create(poller));
+  std::unique_ptr<IoThread> made(new IoThread(std::move(loop)));
   made->thread_ = FERRY_TRY(start_thread(name.c_str(), [self = made.get()] {
     do {
       self->loop_->run();

@@ -16,8 +16,8 @@ Result<std::unique_ptr<Snapshot>> Snapshot::open(Runtime& runtime, std::string_v
                 "write file:///path");
   }
   auto place = FERRY_TRY(places->open(from));
-  return std::unique_ptr<Snapshot>(
-      new Snapshot(FERRY_TRY(SnapshotReader::open(std::move(place), from.path))));
+  auto reader = FERRY_TRY(SnapshotReader::open(std::move(place), from.path));
+  return std::unique_ptr<Snapshot>(new Snapshot(std::move(reader)));
 }
 
 Snapshot::Snapshot(std::unique_ptr<SnapshotReader> reader) : reader_(std::move(reader)) {}
