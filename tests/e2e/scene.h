@@ -54,6 +54,9 @@ class EndToEnd : public testing::Test {
  protected:
   /// An image of random bytes in the source folder.
   std::filesystem::path random_image(std::string_view name, std::uint64_t bytes);
+  /// Random bytes, written zeros, holes, and a tail that is no multiple of a page: 64 MiB and 777
+  /// bytes at `path`.
+  static std::filesystem::path mixed_image(const std::filesystem::path& path);
   /// Sends `images` to `output`, checks that both sides say that it worked, and nothing else.
   void transfer(const Words& images, const std::filesystem::path& output,
                 const Words& send_options = {}, const Words& receive_options = {},

@@ -28,18 +28,6 @@ class SnapshotEndToEnd : public EndToEnd {
     EXPECT_THAT(process.err(), HasSubstr(words));
   }
 
-  /// Random bytes, written zeros, holes, and a tail that is no multiple of a page.
-  fs::path mixed_image(const fs::path& path) {
-    write_random(path, 0, 8 * k_mib);
-    write_random(path, 20 * k_mib + 4 * k_kib, 12 * k_kib);
-    write_random(path, 40 * k_mib, 3 * k_mib + 123);
-    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    const std::string zeros(4 * k_mib, '\0');
-    EXPECT_EQ(::pwrite(file.get(), zeros.data(), zeros.size(), 30 * k_mib),
-              static_cast<::ssize_t>(zeros.size()));
-    set_length(path, 64 * k_mib + 777);
-    return path;
-  }
   /// `images` into the snapshot and out of it again.
   void save_and_load(const Words& images, const fs::path& output, Words options = {}) {
     Words save = images;

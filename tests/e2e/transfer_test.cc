@@ -11,21 +11,7 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::UnorderedElementsAre;
 
-class Transfer : public EndToEnd {
- protected:
-  /// Random bytes, written zeros, holes, and a tail that is no multiple of a page.
-  fs::path mixed_image(const fs::path& path) {
-    write_random(path, 0, 8 * k_mib);
-    write_random(path, 20 * k_mib + 4 * k_kib, 12 * k_kib);
-    write_random(path, 40 * k_mib, 3 * k_mib + 123);
-    const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    const std::string zeros(4 * k_mib, '\0');
-    EXPECT_EQ(::pwrite(file.get(), zeros.data(), zeros.size(), 30 * k_mib),
-              static_cast<::ssize_t>(zeros.size()));
-    set_length(path, 64 * k_mib + 777);
-    return path;
-  }
-};
+class Transfer : public EndToEnd {};
 
 TEST_F(Transfer, RandomBytesArriveOverTcp) {
   const fs::path image = random_image("a.img", 64 * k_mib);
