@@ -6,24 +6,18 @@
 #include <utility>
 
 #include "tests/channels/io.h"
-#include "tests/channels/loop_thread.h"
-#include "tests/conformance/channel_kinds.h"
+#include "tests/conformance/connected.h"
 
 namespace ferry::test {
 namespace {
 
 constexpr std::size_t k_much = 256 * 1024;
 
-class BulkReadConformance : public testing::TestWithParam<ChannelKind> {
+class BulkReadConformance : public Connected {
  protected:
   void SetUp() override {
-    Result<Ends> ends = GetParam().connect(runner_);
-    if (!ends && (ends.error().sys == EADDRNOTAVAIL || ends.error().sys == EAFNOSUPPORT)) {
-      GTEST_SKIP() << "this host has none: " << ends.error().text();
-    }
-    ASSERT_TRUE(ends) << ends.error().text();
-    ours_ = std::move(ends->ours);
-    theirs_ = std::move(ends->theirs);
+    Connected::SetUp();
+    if (!there()) return;
     bulk_ = ours_->facets().bulk_read;
     ASSERT_NE(bulk_, nullptr);
   }
@@ -36,9 +30,6 @@ class BulkReadConformance : public testing::TestWithParam<ChannelKind> {
     return room;
   }
 
-  LoopThread runner_;
-  std::unique_ptr<Channel> ours_;
-  std::unique_ptr<Channel> theirs_;
   BulkRead* bulk_ = nullptr;
 };
 

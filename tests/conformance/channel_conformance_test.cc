@@ -10,30 +10,15 @@
 #include <vector>
 
 #include "tests/channels/io.h"
-#include "tests/channels/loop_thread.h"
-#include "tests/conformance/channel_kinds.h"
+#include "tests/conformance/connected.h"
 
 namespace ferry::test {
 namespace {
 
-class ChannelConformance : public testing::TestWithParam<ChannelKind> {
+class ChannelConformance : public Connected {
  protected:
-  void SetUp() override {
-    Result<Ends> ends = GetParam().connect(runner_);
-    if (!ends && (ends.error().sys == EADDRNOTAVAIL || ends.error().sys == EAFNOSUPPORT)) {
-      GTEST_SKIP() << "this host has none: " << ends.error().text();
-    }
-    ASSERT_TRUE(ends) << ends.error().text();
-    ours_ = std::move(ends->ours);
-    theirs_ = std::move(ends->theirs);
-  }
-
   /// A fresh line in the place of the one that a test has used up.
   void connect_again() { SetUp(); }
-
-  LoopThread runner_;
-  std::unique_ptr<Channel> ours_;
-  std::unique_ptr<Channel> theirs_;
 };
 
 INSTANTIATE_TEST_SUITE_P(Every, ChannelConformance, testing::ValuesIn(every_channel()),

@@ -8,8 +8,7 @@
 #include <utility>
 
 #include "tests/channels/io.h"
-#include "tests/channels/loop_thread.h"
-#include "tests/conformance/channel_kinds.h"
+#include "tests/conformance/connected.h"
 
 namespace ferry::test {
 namespace {
@@ -26,16 +25,11 @@ Result<Step> try_read(Pollable& pollable, std::string& into) {
   return pollable.try_read_some({&piece, 1});
 }
 
-class PollableConformance : public testing::TestWithParam<ChannelKind> {
+class PollableConformance : public Connected {
  protected:
   void SetUp() override {
-    Result<Ends> ends = GetParam().connect(runner_);
-    if (!ends && (ends.error().sys == EADDRNOTAVAIL || ends.error().sys == EAFNOSUPPORT)) {
-      GTEST_SKIP() << "this host has none: " << ends.error().text();
-    }
-    ASSERT_TRUE(ends) << ends.error().text();
-    ours_ = std::move(ends->ours);
-    theirs_ = std::move(ends->theirs);
+    Connected::SetUp();
+    if (!there()) return;
     pollable_ = ours_->facets().pollable;
     ASSERT_NE(pollable_, nullptr);
   }
@@ -57,9 +51,6 @@ class PollableConformance : public testing::TestWithParam<ChannelKind> {
     }
   }
 
-  LoopThread runner_;
-  std::unique_ptr<Channel> ours_;
-  std::unique_ptr<Channel> theirs_;
   Pollable* pollable_ = nullptr;
 };
 
