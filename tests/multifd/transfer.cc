@@ -29,8 +29,9 @@ Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options
   }
 }
 
+// After this no thread of the halves cuts any more: whoever was first has done so.
 Transfer::~Transfer() {
-  cut(Errc::cancelled);
+  fail(Error{Errc::cancelled, 0, "the transfer is taken down", {}});
   control_reader_.join();
 }
 
@@ -75,6 +76,7 @@ Result<std::vector<PageRun>> Transfer::round(const std::vector<PageRun>& runs) {
 }
 
 void Transfer::fail(Error error) {
+  const std::lock_guard lock(failing_);
   const Errc code = error.code;
   if (first_.set(std::move(error))) cut(code);
 }

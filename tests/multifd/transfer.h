@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -46,6 +47,7 @@ class Transfer {
   Result<void> read_frames();
 
   Liveness liveness_;
+  std::mutex failing_;  // held while the first failure ends both sides
   FirstError first_;
   BoundedQueue<wire::ControlFrame> frames_{64};
   std::unique_ptr<Link> source_control_;
