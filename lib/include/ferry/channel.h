@@ -113,8 +113,11 @@ class FdPassing : public Pollable {
 /// The facet of a channel, or all that a lane of a Place is.
 ///
 /// Several runs move at a time, depth() of them at most, and their ends are told in the order of
-/// their beginnings. Used by one thread at a time. The first failure is final: every later call
-/// repeats it. Destroying it waits for what is under way.
+/// their beginnings. Used by one thread at a time: of a channel's facet, the one that writes. The
+/// first failure is final: every later call repeats it. Destroying it waits for what is under way.
+///
+/// Where it is a channel's facet, puts and the channel's bytes keep their order: who reads bytes
+/// that were written after a put was begun finds what was put in its place.
 class PlacedIo {
  public:
   static constexpr std::size_t k_staging_bytes = 256 * 1024;
@@ -146,6 +149,22 @@ class PlacedIo {
 
   /// Settles all of them: every loan has ended.
   virtual Result<void> flush() = 0;
+};
+
+/// The other end of a channel's PlacedIo: memory of this process that the peer's puts land in, with
+/// no call of ours. The facet of a channel whose device writes there by itself (RDMA).
+class PlacedTarget {
+ public:
+  /// Lets the peer put into `memory`, and into nothing else, until withdraw(). Registers it, and
+  /// pins it as the transport needs. Once; `memory` must stay mapped until withdraw(). A region that
+  /// is not mapped is Errc::unsupported; too little lockable memory is Errc::system.
+  virtual Result<void> admit(const GuestMemory& memory) = 0;
+  /// Takes that right back: when it returns nothing lands any more, and a put that the peer tries
+  /// fails at the peer. Thread-safe; more than once does no harm. Destroying the channel does it.
+  virtual void withdraw() noexcept = 0;
+
+ protected:
+  ~PlacedTarget() = default;
 };
 
 /// The facet of a channel that can send memory on loan without copying it. A Loan is a permission:
@@ -204,6 +223,7 @@ class ChannelBinding {
 /// Optional abilities of a channel; null where absent. They live as long as the channel.
 struct Facets {
   PlacedIo* placed_io = nullptr;
+  PlacedTarget* placed_target = nullptr;
   Pollable* pollable = nullptr;
   ZeroCopyIo* zero_copy = nullptr;
   FdPassing* fd_passing = nullptr;
