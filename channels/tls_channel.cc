@@ -12,6 +12,8 @@ namespace {
 
 // Plain bytes that a write which must not block encrypts at a time: it may have to keep them.
 constexpr std::size_t k_most_at_once = 64 * 1024;
+// Less is not worth the system calls that it takes to wait for all of it.
+constexpr std::size_t k_bulk_bytes = 64 * 1024;
 
 using Clock = std::chrono::steady_clock;
 
@@ -33,12 +35,16 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
                        ChannelInfo info, const TlsEngine::Exported& exported)
     : info_(std::move(info)),
       inner_(std::move(inner), info_.peer),
+      bulk_(inner_->facets().bulk_read),
       exported_(exported),
-      engine_(std::move(engine)) {}
+      engine_(std::move(engine)) {
+  if (engine_->kernel_sends()) kernel_.emplace(inner_, engine_->records_per_key());
+}
 
 Facets TlsChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
+          .bulk_read = bulk_ == nullptr ? nullptr : static_cast<BulkRead*>(this),
           .binding = this,
           .crypto_clock = this};
 }
@@ -51,6 +57,37 @@ Result<std::size_t> TlsChannel::read_some(std::span<const iovec> into) {
     if (!got) return inner_.reading_failed(std::move(got).error());
     FERRY_TRY(arrived(*got));
   }
+}
+
+Result<std::size_t> TlsChannel::read_bulk(std::span<const iovec> into, std::size_t enough) {
+  IovecWindow rest(into);
+  std::size_t bytes = 0;
+  bool in_vain = false;
+  for (;;) {
+    const auto some = decrypt(rest.window());
+    // What came before a failure, or the end, comes first: the next call finds that again.
+    if (bytes > 0 && (!some || *some == 0)) return bytes;
+    if (!some) return std::unexpected(some.error());
+    if (*some == 0) return 0;
+    rest.advance(some->value_or(0));
+    bytes += some->value_or(0);
+    if (bytes > 0 && (in_vain || bytes + k_bulk_bytes > enough)) return bytes;
+    const auto filled = fill_in_bulk(enough - bytes);
+    if (!filled && bytes > 0) return bytes;
+    in_vain = !FERRY_TRY(filled);
+  }
+}
+
+/// Reads what comes next on the line, rather so many bytes at once. Were there as many? Not one is
+/// waited for that need not come: so the cost of TLS, a few bytes a record, is not counted in.
+Result<bool> TlsChannel::fill_in_bulk(std::size_t wanted) {
+  const iovec piece = room();
+  const std::size_t asked = std::min(wanted, piece.iov_len);
+  auto got =
+      asked >= k_bulk_bytes ? bulk_->read_bulk({&piece, 1}, asked) : inner_->read_some({&piece, 1});
+  if (!got) return inner_.reading_failed(std::move(got).error());
+  FERRY_TRY(arrived(*got));
+  return asked < k_bulk_bytes || *got >= asked;
 }
 
 Result<Pollable::Step> TlsChannel::try_read_some(std::span<const iovec> into) {
@@ -95,6 +132,14 @@ Result<void> TlsChannel::arrived(std::size_t bytes) {
 
 Result<void> TlsChannel::write(std::span<const iovec> from, Loan) {
   FERRY_TRY(inner_.check_writing());
+  if (!kernel_) return encrypt_and_send(from);
+  if (auto written = kernel_->write(from); !written) {
+    return inner_.writing_failed(std::move(written).error());
+  }
+  return {};
+}
+
+Result<void> TlsChannel::encrypt_and_send(std::span<const iovec> from) {
   IovecWindow rest(from);
   if (!outgoing_.empty()) {  // what try_write_some() has left: the first of `from` are in there
     assert(owed_ <= total_bytes(from));
@@ -112,6 +157,11 @@ Result<void> TlsChannel::write(std::span<const iovec> from, Loan) {
 
 Result<Pollable::Step> TlsChannel::try_write_some(std::span<const iovec> from) {
   FERRY_TRY(inner_.check_writing());
+  if (kernel_) {
+    auto step = kernel_->try_write_some(from);
+    if (!step) return inner_.writing_failed(std::move(step).error());
+    return *step;
+  }
   if (const Interest wait = FERRY_TRY(try_send_outgoing()); wait != Interest::none) {
     return Step{.wait_for = wait};
   }
@@ -175,6 +225,20 @@ Result<void> TlsChannel::flush() {
 
 Result<void> TlsChannel::finish() {
   FERRY_TRY(inner_.check_writing());
+  FERRY_TRY(say_goodbye());
+  if (auto finished = inner_->finish(); !finished) {
+    return inner_.writing_failed(std::move(finished).error());
+  }
+  return {};
+}
+
+Result<void> TlsChannel::say_goodbye() {
+  if (kernel_) {
+    if (auto said = kernel_->say_goodbye(); !said) {
+      return inner_.writing_failed(std::move(said).error());
+    }
+    return {};
+  }
   if (!outgoing_.empty()) FERRY_TRY(send_outgoing());  // what try_write_some() has left
   std::unique_lock lock(mutex_);
   auto said = engine_->say_goodbye();
@@ -182,9 +246,6 @@ Result<void> TlsChannel::finish() {
   lock.unlock();
   FERRY_TRY(send_outgoing());
   if (!said) return inner_.writing_failed(std::move(said).error());
-  if (auto finished = inner_->finish(); !finished) {
-    return inner_.writing_failed(std::move(finished).error());
-  }
   return {};
 }
 

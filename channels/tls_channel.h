@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "channels/inner_line.h"
+#include "channels/kernel_tls.h"
 #include "channels/tls_engine.h"
 #include "ferry/channel.h"
 
@@ -29,9 +30,13 @@ namespace ferry {
 /// without the peer's goodbye is Errc::disconnected, also where the channel within calls it a
 /// finish: an end that anybody on the way could make is none.
 ///
-/// It is Pollable where the channel within is.
+/// Where the kernel makes the records of what is sent (KernelTls), the writer has nothing to do
+/// with that state, and writes to the channel within.
+///
+/// It is Pollable where the channel within is, and reads in bulk where that does.
 class TlsChannel final : public Channel,
                          private Pollable,
+                         private BulkRead,
                          private ChannelBinding,
                          private CryptoClock {
  public:
@@ -57,6 +62,7 @@ class TlsChannel final : public Channel,
   TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine> engine, ChannelInfo info,
              const TlsEngine::Exported& exported);
 
+  Result<std::size_t> read_bulk(std::span<const iovec> into, std::size_t enough) override;
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
   int fd() const noexcept override { return inner_.pollable()->fd(); }
@@ -68,15 +74,20 @@ class TlsChannel final : public Channel,
     return std::chrono::nanoseconds(decrypting_.load(std::memory_order_relaxed));
   }
 
+  Result<bool> fill_in_bulk(std::size_t wanted);
   Result<std::optional<std::size_t>> decrypt(std::span<const iovec> into);
   iovec room();
   Result<void> arrived(std::size_t bytes);
+  Result<void> encrypt_and_send(std::span<const iovec> from);
   Result<void> encrypt(IovecWindow& from);
+  Result<void> say_goodbye();
   Result<void> send_outgoing();
   Result<Interest> try_send_outgoing();
 
   const ChannelInfo info_;
   InnerLine inner_;
+  BulkRead* const bulk_;             // of inner_, or null
+  std::optional<KernelTls> kernel_;  // the writing thread's, where the kernel makes the records
   const TlsEngine::Exported exported_;
   // In nanoseconds; figures for a report, which publish nothing but themselves.
   std::atomic<std::int64_t> encrypting_ = 0;
