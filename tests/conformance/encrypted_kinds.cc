@@ -54,7 +54,7 @@ std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds) {
 }
 
 std::vector<ChannelKind> encrypted_by_the_kernel(std::vector<ChannelKind> kinds) {
-  return encrypted(std::move(kinds), "Ktls", TlsRecords::kernel);
+  return encrypted(std::move(kinds), "KernelTls", TlsRecords::kernel);
 }
 
 }  // namespace ferry::test

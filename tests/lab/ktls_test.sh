@@ -24,7 +24,7 @@ tests_run() { # FILE AT_LEAST
 }
 
 channel_keeps_its_promises() {
-  "$conformance_test" --gtest_filter='*/KtlsTcpV4' > conformance || { cat conformance; return 1; }
+  "$conformance_test" --gtest_filter='*/KernelTlsTcpV4' > conformance || { cat conformance; return 1; }
   tests_run conformance 30
   "$channels_test" --gtest_filter='TlsResumption.TheKernelEncrypts*' > channels || { cat channels; return 1; }
   tests_run channels 1
