@@ -54,7 +54,8 @@ class WebsocketChannel final : public Channel, private Pollable {
   std::span<const iovec> room();
   Result<void> fill();
   Result<void> arrived(std::size_t bytes);
-  void wait_for_bytes(Interest interest);
+  Result<void> fill_all(std::span<const iovec> pieces);
+  bool wait_for_bytes(Interest interest);
   void ping();
   Result<void> encode(IovecWindow& from);
   Result<void> send_outgoing();
@@ -69,6 +70,7 @@ class WebsocketChannel final : public Channel, private Pollable {
 
   const ChannelInfo info_;
   InnerLine inner_;
+  BulkRead* const bulk_;  // of inner_, or null
   const std::chrono::milliseconds ping_after_;
 
   mutable std::mutex mutex_;  // guards the engine, but for the room that the reader fills; and:
