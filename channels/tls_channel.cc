@@ -12,8 +12,6 @@ namespace {
 
 // Plain bytes that a write which must not block encrypts at a time: it may have to keep them.
 constexpr std::size_t k_most_at_once = 64 * 1024;
-// Less is not worth the system calls that it takes to wait for all of it.
-constexpr std::size_t k_bulk_bytes = 64 * 1024;
 
 using Clock = std::chrono::steady_clock;
 
@@ -35,7 +33,6 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
                        ChannelInfo info, const TlsEngine::Exported& exported)
     : info_(std::move(info)),
       inner_(std::move(inner), info_.peer),
-      bulk_(inner_->facets().bulk_read),
       exported_(exported),
       engine_(std::move(engine)) {
   if (engine_->kernel_sends()) kernel_.emplace(inner_, engine_->records_per_key());
@@ -44,7 +41,6 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
 Facets TlsChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
-          .bulk_read = bulk_ == nullptr ? nullptr : static_cast<BulkRead*>(this),
           .binding = this,
           .crypto_clock = this};
 }
@@ -57,37 +53,6 @@ Result<std::size_t> TlsChannel::read_some(std::span<const iovec> into) {
     if (!got) return inner_.reading_failed(std::move(got).error());
     FERRY_TRY(arrived(*got));
   }
-}
-
-Result<std::size_t> TlsChannel::read_bulk(std::span<const iovec> into, std::size_t enough) {
-  IovecWindow rest(into);
-  std::size_t bytes = 0;
-  bool in_vain = false;
-  for (;;) {
-    const auto some = decrypt(rest.window());
-    // What came before a failure, or the end, comes first: the next call finds that again.
-    if (bytes > 0 && (!some || *some == 0)) return bytes;
-    if (!some) return std::unexpected(some.error());
-    if (*some == 0) return 0;
-    rest.advance(some->value_or(0));
-    bytes += some->value_or(0);
-    if (bytes > 0 && (in_vain || bytes + k_bulk_bytes > enough)) return bytes;
-    const auto filled = fill_in_bulk(enough - bytes);
-    if (!filled && bytes > 0) return bytes;
-    in_vain = !FERRY_TRY(filled);
-  }
-}
-
-/// Reads what comes next on the line, rather so many bytes at once. Were there as many? Not one is
-/// waited for that need not come: so the cost of TLS, a few bytes a record, is not counted in.
-Result<bool> TlsChannel::fill_in_bulk(std::size_t wanted) {
-  const iovec piece = room();
-  const std::size_t asked = std::min(wanted, piece.iov_len);
-  auto got =
-      asked >= k_bulk_bytes ? bulk_->read_bulk({&piece, 1}, asked) : inner_->read_some({&piece, 1});
-  if (!got) return inner_.reading_failed(std::move(got).error());
-  FERRY_TRY(arrived(*got));
-  return asked < k_bulk_bytes || *got >= asked;
 }
 
 Result<Pollable::Step> TlsChannel::try_read_some(std::span<const iovec> into) {

@@ -33,10 +33,9 @@ namespace ferry {
 /// Where the kernel makes the records of what is sent (KernelTls), the writer has nothing to do
 /// with that state, and writes to the channel within.
 ///
-/// It is Pollable where the channel within is, and reads in bulk where that does.
+/// It is Pollable where the channel within is.
 class TlsChannel final : public Channel,
                          private Pollable,
-                         private BulkRead,
                          private ChannelBinding,
                          private CryptoClock {
  public:
@@ -62,7 +61,6 @@ class TlsChannel final : public Channel,
   TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine> engine, ChannelInfo info,
              const TlsEngine::Exported& exported);
 
-  Result<std::size_t> read_bulk(std::span<const iovec> into, std::size_t enough) override;
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
   int fd() const noexcept override { return inner_.pollable()->fd(); }
@@ -74,7 +72,6 @@ class TlsChannel final : public Channel,
     return std::chrono::nanoseconds(decrypting_.load(std::memory_order_relaxed));
   }
 
-  Result<bool> fill_in_bulk(std::size_t wanted);
   Result<std::optional<std::size_t>> decrypt(std::span<const iovec> into);
   iovec room();
   Result<void> arrived(std::size_t bytes);
@@ -86,7 +83,6 @@ class TlsChannel final : public Channel,
 
   const ChannelInfo info_;
   InnerLine inner_;
-  BulkRead* const bulk_;             // of inner_, or null
   std::optional<KernelTls> kernel_;  // the writing thread's, where the kernel makes the records
   const TlsEngine::Exported exported_;
   // In nanoseconds; figures for a report, which publish nothing but themselves.

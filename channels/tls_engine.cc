@@ -22,11 +22,12 @@ namespace ferry {
 namespace {
 
 constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most that TLS allows
-// So many bytes are sent and received in one system call: a packet of 256 KiB with its header,
-// rather than the packet and then a record with what is left of it. More would leave the
-// processor's cache between the call and the cipher.
-constexpr std::size_t k_gathering_bytes = 256 * 1024 + 2 * k_record_bytes;
-constexpr std::size_t k_inbox_bytes = k_gathering_bytes;
+// So many bytes are received in one system call. More would leave the processor's cache between the
+// call and the cipher.
+constexpr std::size_t k_inbox_bytes = 256 * 1024;
+// So many are sent: a packet of that size with its header, rather than the packet and then a record
+// with what is left of it.
+constexpr std::size_t k_gathering_bytes = k_inbox_bytes + 2 * k_record_bytes;
 // What a peer may make us answer before anything of ours is to be sent.
 constexpr std::size_t k_max_answers_bytes = 64 * 1024;
 

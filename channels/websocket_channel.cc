@@ -21,13 +21,6 @@ constexpr std::size_t k_bulk_bytes = 64 * 1024;
 constexpr std::size_t k_most_outgoing =
     64 * 1024 + 2 * (WebsocketEngine::k_most_message_bytes + 16);
 
-/// Null where it cannot be waited for by its descriptor, for a ping's time: that says nothing of
-/// what TLS has read ahead.
-BulkRead* bulk_read_of(Channel& channel) {
-  const bool tells = channel.facets().pollable != nullptr && !channel.info().encrypted;
-  return tells ? channel.facets().bulk_read : nullptr;
-}
-
 }  // namespace
 
 WebsocketChannel::WebsocketChannel(std::unique_ptr<Channel> inner,
@@ -35,7 +28,7 @@ WebsocketChannel::WebsocketChannel(std::unique_ptr<Channel> inner,
                                    std::chrono::milliseconds ping_after)
     : info_(std::move(info)),
       inner_(std::move(inner), info_.peer),
-      bulk_(bulk_read_of(inner_.channel())),
+      bulk_(inner_.pollable() == nullptr ? nullptr : inner_->facets().bulk_read),
       ping_after_(ping_after),
       engine_(std::move(engine)) {}
 

@@ -210,7 +210,7 @@ std::vector<ChannelKind> every_channel_that_passes_fds() {
 }
 
 std::vector<ChannelKind> every_channel_of_bulk() {
-  std::vector<ChannelKind> kinds = every_channel();
+  std::vector<ChannelKind> kinds = plain_channels();
   std::erase_if(kinds, [](const ChannelKind& kind) { return kind.reads_bulk == ReadsBulk::no; });
   return kinds;
 }

@@ -30,7 +30,6 @@ std::vector<ChannelKind> over_websocket(std::vector<ChannelKind> kinds) {
   for (ChannelKind& kind : kinds) {
     kind.name = "Ws" + kind.name;
     kind.passes_fds = PassesFds::no;
-    kind.reads_bulk = ReadsBulk::no;
     kind.quiet_destruction = QuietDestruction::is_a_cut;
     kind.connect = [plain = kind.connect](LoopThread& runner) -> Result<Ends> {
       return runner.run(upgrade_both(runner.loop(), FERRY_TRY(plain(runner))));
