@@ -242,9 +242,10 @@ Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
     Runs runs = FERRY_TRY(in_pairs(
         plan.repeats, [&] { return save(scene); }, [&] { return qemu_snapshot(peer); }));
     const auto cpu = [](const Run& run) { return run.send.cpu_seconds; };
-    const double ratio = median_of(runs.ferry, cpu) / median_of(runs.limit, cpu);
+    const double gibibytes = static_cast<double>(plan.bytes) / static_cast<double>(k_gib);
     std::vector<Bar> bars{{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least},
-                          {"cpu_seconds_ratio", ratio, Bar::Side::at_most, 1.0}};
+                          {"cpu_seconds_per_gib", median_of(runs.ferry, cpu) / gibibytes,
+                           Bar::Side::at_most, median_of(runs.limit, cpu) / gibibytes}};
     report({"snapshot-qemu", beside.program, plan.bytes, scene.channels, std::move(runs),
             std::move(bars), way_of(scene), std::string(name_of(beside.content))});
     return {};
