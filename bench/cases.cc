@@ -213,6 +213,7 @@ const std::vector<Case>& all_cases() {
       {"snapshot-fio", "an image into a file, and the file read, beside fio", snapshot_and_fio},
       {"snapshot-cp", "an image into a snapshot and out of it, beside cp and sync",
        snapshot_and_cp},
+      {"snapshot-qemu", "random memory into a file, beside QEMU's own", snapshot_and_qemu},
       {"snapshot-page", "single pages of a snapshot, in no order", snapshot_pages},
       {"start-up", "--version of each command", start_up_of_both},
   };

@@ -23,7 +23,8 @@ struct Plan {
   std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
   PollerKind poller = PollerKind::automatic;  ///< what Ferry waits with
   Commands commands;
-  std::string qemu{"qemu-system-x86_64"};  ///< what the case memory-qemu runs
+  std::string qemu{"qemu-system-x86_64"};  ///< what the cases memory-qemu and snapshot-qemu run
+  std::string guest_image;  ///< a guest's memory, for the cases of snapshots; empty: there is none
 };
 /// A file of this process's own in the plan's folder.
 std::string scratch_path(const Plan& plan, std::string_view what);
