@@ -9,6 +9,7 @@
 
 #include "bench/control_plane.h"
 #include "bench/data.h"
+#include "bench/guest_cases.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
 #include "bench/snapshot.h"
@@ -190,6 +191,9 @@ const std::vector<Case>& all_cases() {
       {"snapshot-cp", "an image into a snapshot and out of it, beside cp and sync",
        snapshot_and_cp},
       {"snapshot-page", "single pages of a snapshot, in no order", snapshot_pages},
+      {"guest-downtime", "a guest that runs and writes: its longest gap, the total time",
+       guest_downtime},
+      {"guest-qemu", "an idle guest, beside QEMU's multifd over tcp", guest_qemu},
       {"start-up", "--version of each command", start_up_of_both},
   };
   return cases;

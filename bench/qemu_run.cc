@@ -9,9 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,19 +25,11 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds k_patience{60};
 
-/// User and system time of a process that is still there.
-Result<double> cpu_seconds(pid_t id) {
-  std::ifstream file(fmt::format("/proc/{}/stat", id));
-  std::string line;
-  std::getline(file, line);
-  // Behind the name, which may have anything in it: state is field 3, utime 14, stime 15.
-  std::istringstream fields(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  std::string skipped;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  long user = 0;
-  long system = 0;
-  if (!(fields >> user >> system)) return fail(Errc::system, "read a process's times");
-  return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+std::string credentials(const std::string& role, const std::string& folder) {
+  return fmt::format(
+      "tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
+      "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
+      role, folder);
 }
 
 /// A QEMU, and the line over which it is told what to do (QMP).
@@ -64,12 +54,11 @@ class Qemu {
         "-object",
         fmt::format("memory-backend-file,id=memory,size={},mem-path={},share=on,prealloc=on",
                     migration.bytes, memory),
-        "-object",
-        fmt::format("tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
-                    "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
-                    role, migration.certificates),
         "-qmp",
         fmt::format("unix:{},server=on,wait=off", line)};
+    if (!migration.certificates.empty()) {
+      argv.insert(argv.end(), {"-object", credentials(role, migration.certificates)});
+    }
     if (role == "server") argv.insert(argv.end(), {"-incoming", "defer"});
     Process process = FERRY_TRY(Process::start(argv));
     const ScratchFile socket_file(line);
@@ -165,10 +154,12 @@ Result<void> prepare(Qemu& qemu, const QemuMigration& migration) {
     capabilities.push_back({{"capability", name}, {"state", true}});
   }
   FERRY_TRY(qemu.execute("migrate-set-capabilities", {{"capabilities", capabilities}}));
-  FERRY_TRY(qemu.execute("migrate-set-parameters", {{"multifd-channels", migration.channels},
-                                                    {"tls-creds", "tls"},
-                                                    {"tls-hostname", "localhost"},
-                                                    {"max-bandwidth", std::uint64_t{1} << 40}}));
+  json parameters{{"multifd-channels", migration.channels},
+                  {"max-bandwidth", std::uint64_t{1} << 40}};
+  if (!migration.certificates.empty()) {
+    parameters.update({{"tls-creds", "tls"}, {"tls-hostname", "localhost"}});
+  }
+  FERRY_TRY(qemu.execute("migrate-set-parameters", parameters));
   return {};
 }
 

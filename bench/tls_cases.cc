@@ -13,6 +13,7 @@
 #include "bench/library_run.h"
 #include "bench/process.h"
 #include "bench/qemu_run.h"
+#include "bench/report.h"
 
 namespace ferry::bench {
 namespace {
@@ -23,20 +24,6 @@ namespace fs = std::filesystem;
 constexpr double k_tls_ratio = 0.8;
 constexpr double k_qemu_ratio = 2.5;
 
-void skip(std::string_view name, const Error& why) {
-  fmt::print(stderr, "{:<14} skipped: {}\n", name, why.text());
-}
-
-/// Where a program is; Errc::unsupported where it is not on the path.
-Result<std::string> find_program(const std::string& name) {
-  Process shell =
-      FERRY_TRY(Process::start({"/bin/sh", "-c", "command -v \"$1\" || :", "sh", name}));
-  const Result<std::string> found = shell.read_line();
-  FERRY_TRY(shell.wait());
-  if (found) return *found;
-  return fail(Errc::unsupported, fmt::format("there is no {} here", name));
-}
-
 /// The cipher that both sides choose on this machine, as fast as openssl has it.
 Result<CipherSpeed> negotiated_speed(const Plan& plan) {
   FERRY_TRY(find_program("openssl"));
@@ -44,8 +31,6 @@ Result<CipherSpeed> negotiated_speed(const Plan& plan) {
       FERRY_TRY(ferry_memory({.bytes = k_mib, .poller = plan.poller, .tls = TlsOptions{}}));
   return cipher_speed(run.cipher);
 }
-
-double both_cpu_seconds(const Run& run) { return run.send.cpu_seconds + run.receive.cpu_seconds; }
 
 /// One channel leaves each core waiting for the other now and then: it gets figures, and no bar.
 std::vector<Bar> bars_of(const Runs& runs, unsigned channels) {
