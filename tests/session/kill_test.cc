@@ -18,6 +18,7 @@
 #include "tests/session/cutting.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
+#include "tests/session/wrapped_lines.h"
 
 namespace ferry::test {
 namespace {
@@ -91,38 +92,12 @@ class SteppingChannel final : public Channel {
   std::unique_ptr<Channel> inner_;
 };
 
-class SteppingListener final : public Listener {
- public:
-  SteppingListener(Steps& steps, std::unique_ptr<Listener> inner)
-      : steps_(steps), inner_(std::move(inner)) {}
-  Task<std::unique_ptr<Channel>> accept() override {
-    std::unique_ptr<Channel> channel = co_await inner_->accept();
-    co_return std::make_unique<SteppingChannel>(steps_, std::move(channel));
-  }
-  Uri local() const override { return inner_->local(); }
-
- private:
-  Steps& steps_;
-  std::unique_ptr<Listener> inner_;
-};
-
-class SteppingTransport final : public Transport {
- public:
-  explicit SteppingTransport(Steps& steps) : steps_(steps) {}
-  std::string_view scheme() const noexcept override { return "unix"; }
-  Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
-    std::unique_ptr<Channel> channel = co_await unix_->connect(loop, std::move(to));
-    co_return std::make_unique<SteppingChannel>(steps_, std::move(channel));
-  }
-  Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
-    std::unique_ptr<Listener> listener = co_await unix_->listen(loop, std::move(at));
-    co_return std::make_unique<SteppingListener>(steps_, std::move(listener));
-  }
-
- private:
-  Steps& steps_;
-  const std::unique_ptr<Transport> unix_ = make_unix_transport();
-};
+std::unique_ptr<Transport> stepping_unix(Steps& steps) {
+  const Wrap step = [&steps](std::unique_ptr<Channel> channel) {
+    return std::make_unique<SteppingChannel>(steps, std::move(channel));
+  };
+  return wrap_lines(make_unix_transport(), step, step);
+}
 
 int runs = 0;  // of this process: a name for each
 
@@ -192,7 +167,7 @@ class Harmed {
   void receive_at(const std::string& uri, int listening) {
     Steps steps = steps_of(Side::destination);
     const auto runtime = runtime_of_all_transports();
-    runtime->add(std::make_unique<SteppingTransport>(steps));
+    runtime->add(stepping_unix(steps));
     MemoryDestination guest;
     const Hook step = [&]() -> Result<void> {
       steps.step();
@@ -236,7 +211,7 @@ class Harmed {
   void send_to(const std::string& uri) {
     Steps steps = steps_of(Side::source);
     const auto runtime = runtime_of_all_transports();
-    runtime->add(std::make_unique<SteppingTransport>(steps));
+    runtime->add(stepping_unix(steps));
     MemorySource guest(layout_of({20 * k_unit_bytes, 5}));
     guest.on_start_tracking = [&]() -> Result<void> {
       steps.step();
@@ -319,7 +294,7 @@ TEST_P(Harm, AtAnyStepNeverMakesTwoGuestsNorLosesOneBeforeCommit) {
   const int steps = harm(k_never);
   ASSERT_GT(steps, 20);
   std::mt19937 random(20240521);
-  constexpr int trials = 40;
+  constexpr int trials = 75;
   for (int trial = 0; trial < trials && !HasFailure(); ++trial) {
     // One from each stretch of the course: threads make each a little different.
     const int first = 1 + trial * steps / trials;
