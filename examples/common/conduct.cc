@@ -89,12 +89,9 @@ void wait(std::chrono::nanoseconds time, const std::stop_token& stop) {
 }
 
 Json parts_of(const ferry::DowntimeReport& downtime) {
-  return {{"pause", ms(downtime.pause)},
-          {"memory", ms(downtime.memory)},
-          {"state", ms(downtime.state)},
-          {"state_memory", ms(downtime.state_memory)},
-          {"digests", ms(downtime.digests)},
-          {"prepare", ms(downtime.prepare)},
+  return {{"pause", ms(downtime.pause)},     {"memory", ms(downtime.memory)},
+          {"state", ms(downtime.state)},     {"state_memory", ms(downtime.state_memory)},
+          {"digests", ms(downtime.digests)}, {"prepare", ms(downtime.prepare)},
           {"commit", ms(downtime.commit)}};
 }
 
