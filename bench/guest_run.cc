@@ -78,9 +78,9 @@ Result<GuestRun> migrate_guest(const GuestMigration& migration) {
       start(migration, {"--populate", "--incoming", "tcp://127.0.0.1:0", "--run-for", "500ms"}));
   const json listening = FERRY_TRY(wait_for(destination, "listening"));
   Process source = FERRY_TRY(
-      start(migration, {"--migrate", listening.value("uri", ""), "--after", "1s", "--max-downtime",
-                        fmt::format("{}ms", migration.max_downtime.count()), "--channels",
-                        std::to_string(migration.channels)}));
+      start(migration, {"--migrate", listening.value("uri", ""), "--after", "500ms",
+                        "--max-downtime", fmt::format("{}ms", migration.max_downtime.count()),
+                        "--channels", std::to_string(migration.channels)}));
   FERRY_TRY(wait_for(source, "migrating"));
   const CpuSeconds before = FERRY_TRY(used(source, destination));
   const json migrated = FERRY_TRY(wait_for(source, "migrated"));
