@@ -43,7 +43,7 @@ Result<Process> start(const GuestMigration& guest, Words more) {
   return Process::start(argv);
 }
 
-/// Both sides, from where the first word has been said.
+/// What both sides have used so far.
 struct CpuSeconds {
   double source;
   double destination;
