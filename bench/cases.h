@@ -39,6 +39,12 @@ struct Bar {
   bool reached() const { return side == Side::at_least ? measured >= limit : measured <= limit; }
 };
 
+/// One that has none.
+struct Figure {
+  std::string name;  ///< its unit is in it
+  double measured = 0;
+};
+
 /// One measured case.
 struct Finding {
   std::string name;
@@ -47,8 +53,10 @@ struct Finding {
   unsigned channels = 0;  ///< 0 where it has none
   Runs runs;
   std::vector<Bar> bars;
-  std::string transport{};  ///< where it is one of several
-  std::string memory{};     ///< likewise: what the memory holds
+  std::string transport{};        ///< where it is one of several
+  std::string memory{};           ///< likewise: what the memory holds
+  std::string tracker{};          ///< of a guest that runs: what finds out its writes
+  std::vector<Figure> figures{};  ///< that have no bar
 };
 
 /// Called with each finding as soon as it is there.

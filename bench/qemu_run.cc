@@ -9,9 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -25,21 +23,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::chrono::seconds k_patience{60};
-
-/// User and system time of a process that is still there.
-Result<double> cpu_seconds(pid_t id) {
-  std::ifstream file(fmt::format("/proc/{}/stat", id));
-  std::string line;
-  std::getline(file, line);
-  // Behind the name, which may have anything in it: state is field 3, utime 14, stime 15.
-  std::istringstream fields(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  std::string skipped;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  long user = 0;
-  long system = 0;
-  if (!(fields >> user >> system)) return fail(Errc::system, "read a process's times");
-  return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
 
 /// A QEMU, and the line over which it is told what to do (QMP).
 class Qemu {
@@ -169,13 +152,15 @@ class Qemu {
 
 constexpr std::uint64_t k_no_bound = std::uint64_t{1} << 40;  // bytes a second
 
-/// One side of a migration in TLS; what is `more` belongs to this side alone.
+/// One side of a migration; what is `more` belongs to this side alone.
 Result<Qemu> start_side(const QemuMigration& migration, const std::string& role,
                         const std::string& memory, std::vector<std::string> more) {
-  more.insert(more.end(),
-              {"-object", fmt::format("tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
-                                      "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
-                                      role, migration.certificates)});
+  if (!migration.certificates.empty()) {
+    more.insert(more.end(),
+                {"-object", fmt::format("tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
+                                        "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
+                                        role, migration.certificates)});
+  }
   return Qemu::start(migration.program, memory, migration.bytes, more);
 }
 
@@ -185,10 +170,11 @@ Result<void> prepare(Qemu& qemu, const QemuMigration& migration) {
     capabilities.push_back({{"capability", name}, {"state", true}});
   }
   FERRY_TRY(qemu.execute("migrate-set-capabilities", {{"capabilities", capabilities}}));
-  FERRY_TRY(qemu.execute("migrate-set-parameters", {{"multifd-channels", migration.channels},
-                                                    {"tls-creds", "tls"},
-                                                    {"tls-hostname", "localhost"},
-                                                    {"max-bandwidth", k_no_bound}}));
+  json parameters{{"multifd-channels", migration.channels}, {"max-bandwidth", k_no_bound}};
+  if (!migration.certificates.empty()) {
+    parameters.update({{"tls-creds", "tls"}, {"tls-hostname", "localhost"}});
+  }
+  FERRY_TRY(qemu.execute("migrate-set-parameters", parameters));
   return {};
 }
 

@@ -10,13 +10,14 @@
 
 namespace ferry::bench {
 
-/// One guest on its way from a QEMU to another on this host, over multifd channels in TLS.
+/// One guest on its way from a QEMU to another on this host, over multifd channels.
 struct QemuMigration {
-  std::string program;       ///< qemu-system-x86_64
-  std::string certificates;  ///< a folder with the names that QEMU expects, for localhost
-  std::string source;        ///< a file that is the guest's memory
-  std::string destination;   ///< likewise; made, checked against the source, and removed
-  std::uint64_t bytes = 0;   ///< of memory
+  std::string program;  ///< qemu-system-x86_64
+  std::string
+      certificates;    ///< a folder with the names that QEMU expects, for localhost; empty: no TLS
+  std::string source;  ///< a file that is the guest's memory
+  std::string destination;  ///< likewise; made, checked against the source, and removed
+  std::uint64_t bytes = 0;  ///< of memory
   unsigned channels = 1;
 };
 

@@ -128,6 +128,7 @@ std::string json_line(const Finding& finding, const Plan& plan) {
   if (finding.channels > 0) line["parameters"]["channels"] = finding.channels;
   if (!finding.transport.empty()) line["parameters"]["transport"] = finding.transport;
   if (!finding.memory.empty()) line["parameters"]["memory"] = finding.memory;
+  if (!finding.tracker.empty()) line["parameters"]["tracker"] = finding.tracker;
   if (!finding.runs.ferry.empty()) line["ferry"] = program(finding, finding.runs.ferry);
   if (!finding.runs.limit.empty()) {
     line["limit"] = program(finding, finding.runs.limit);
@@ -140,6 +141,7 @@ std::string json_line(const Finding& finding, const Plan& plan) {
                             {bar.side == Bar::Side::at_least ? "at_least" : "at_most", bar.limit},
                             {"reached", bar.reached()}});
   }
+  for (const Figure& figure : finding.figures) line["figures"][figure.name] = figure.measured;
   return line.dump();
 }
 

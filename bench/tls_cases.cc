@@ -31,8 +31,6 @@ Result<CipherSpeed> negotiated_speed(const Plan& plan) {
   return cipher_speed(run.cipher);
 }
 
-double both_cpu_seconds(const Run& run) { return run.send.cpu_seconds + run.receive.cpu_seconds; }
-
 /// One channel leaves each core waiting for the other now and then: it gets figures, and no bar.
 std::vector<Bar> bars_of(const Runs& runs, unsigned channels) {
   if (channels == 1) return {};

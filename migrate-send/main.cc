@@ -51,6 +51,7 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   BandwidthLimit bandwidth(command.max_bandwidth);
   if (command.max_bandwidth > 0) options.bandwidth = &bandwidth;
   options.timeout = command.common.timeout;
+  options.ready_timeout = {};  // nobody stands still while a slow disk syncs what was received
   options.observer.connected = [&](const ChannelInfo& info) {
     if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
   };
