@@ -201,6 +201,7 @@ std::string done_text(const Report& report) {
                   rate_text(rate_of(report.bytes, report.elapsed)), proof_text(report.proof));
   if (report.verify == Verify::full) text += ", digest of all memory equal too";
   if (!report.cipher.empty()) text += ", encrypted";
+  if (report.kernel_tls) text += " by the kernel";
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);
   return text;
 }

@@ -350,6 +350,7 @@ void RemoteRecipient::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = info_.peer;
   report.cipher = info_.cipher;
+  report.kernel_tls = info_.kernel_tls;
   report.lanes = sender_.lane_reports();
   const std::scoped_lock lock(mutex_);
   report.limit = what_limited(report.lanes, receiver_);
