@@ -125,7 +125,8 @@ class PlacedIo {
   virtual ~PlacedIo() = default;
 
   /// Registers the memory that runs are put from and got into in place, and pins it where the
-  /// transport needs that. Once, before; not needed for staging().
+  /// transport needs that; regions that are not mapped it leaves out. Once, before; not needed for
+  /// staging(). Too little lockable memory is Errc::system, and not final: staging() serves still.
   virtual Result<void> attach(const GuestMemory& memory) = 0;
 
   /// A buffer of k_staging_bytes of its own, aligned to a unit and registered where that helps.
@@ -156,8 +157,9 @@ class PlacedIo {
 class PlacedTarget {
  public:
   /// Lets the peer put into `memory`, and into nothing else, until withdraw(). Registers it, and
-  /// pins it as the transport needs. Once; `memory` must stay mapped until withdraw(). A region that
-  /// is not mapped is Errc::unsupported; too little lockable memory is Errc::system.
+  /// pins it as the transport needs; the peer's first put waits until this is done. Once; `memory`
+  /// must stay mapped until withdraw(). A region that is not mapped is Errc::unsupported; too little
+  /// lockable memory is Errc::system. Thread-safe.
   virtual Result<void> admit(const GuestMemory& memory) = 0;
   /// Takes that right back: when it returns nothing lands any more, and a put that the peer tries
   /// fails at the peer. Thread-safe; more than once does no harm. Destroying the channel does it.
