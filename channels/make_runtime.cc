@@ -32,6 +32,7 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   runtime->add(make_file_transport(options.file));
   runtime->add(make_rdma_transport());
 #if FERRY_HAS_TLS
+  runtime->add(make_tls_transport_over(make_rdma_transport(), "rdma+tls", options.tls));
   runtime->add(make_tls_transport(options.tls));
 #endif
 #if FERRY_HAS_WEBSOCKET

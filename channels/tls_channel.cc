@@ -41,7 +41,9 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
       engine_(std::move(engine)) {}
 
 Facets TlsChannel::facets() noexcept {
-  return {.placed_io = nullptr,
+  const Facets inner = inner_->facets();
+  return {.placed_io = inner.placed_io,
+          .placed_target = inner.placed_target,
           .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = this,
           .crypto_clock = this};

@@ -29,7 +29,8 @@ namespace ferry {
 /// without the peer's goodbye is Errc::disconnected, also where the channel within calls it a
 /// finish: an end that anybody on the way could make is none.
 ///
-/// It is Pollable where the channel within is.
+/// It is Pollable where the channel within is. Pages that are placed are placed by the channel
+/// within, and pass no cipher; what is written behind them does, and keeps that order.
 class TlsChannel final : public Channel,
                          private Pollable,
                          private ChannelBinding,

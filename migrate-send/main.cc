@@ -52,7 +52,8 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   if (command.max_bandwidth > 0) options.bandwidth = &bandwidth;
   options.timeout = command.common.timeout;
   options.observer.connected = [&](const ChannelInfo& info) {
-    if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
+    const std::string text = not_encrypted_text(info);
+    if (!text.empty()) console.warning(text);
   };
   options.observer.progress = [&](const Progress& progress) { console.progress(progress); };
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };

@@ -38,5 +38,16 @@ TEST(Rdma, SaysThatThisBuildHasNone) {
   EXPECT_EQ(text_of(listener), "listen on rdma://x:4446: this build has no RDMA");
 }
 
+TEST(Rdma, EncryptedSaysSoByTheNameThatItWasCalledBy) {
+  const auto runtime = make_runtime().value();
+  if (!runtime->transport("rdma+tls")) GTEST_SKIP() << "this build has no TLS";
+  Transport& rdma = **runtime->transport("rdma+tls");
+  EXPECT_EQ(rdma.scheme(), "rdma+tls");
+  const auto listener =
+      block_on(runtime->loop(), rdma.listen(runtime->loop(), Uri::parse("rdma+tls://x").value()));
+  EXPECT_EQ(code_of(listener), Errc::unreachable);
+  EXPECT_EQ(text_of(listener), "listen on rdma+tls://x:4446: this build has no RDMA");
+}
+
 }  // namespace
 }  // namespace ferry::test

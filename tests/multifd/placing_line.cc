@@ -13,19 +13,19 @@
 #include "channels/socket_channel.h"
 
 namespace ferry::test {
-namespace {
 
-constexpr unsigned k_depth = 4;
-constexpr std::size_t k_stagings = 3;
-constexpr const char* k_act = "put pages";
-
-/// Where the puts of one end land: the other's memory.
-struct Ground {
+struct PlacingGround {
   std::mutex mutex;  // guards the rest; held while bytes are copied, so that withdraw() waits
   std::condition_variable changed;
   const GuestMemory* memory = nullptr;
   bool closed = false;  // withdrawn, or its end is gone
 };
+
+namespace {
+
+constexpr unsigned k_depth = 4;
+constexpr std::size_t k_stagings = 3;
+constexpr const char* k_act = "put pages";
 
 bool lies_in(std::span<const std::byte> part, std::span<const std::byte> whole) {
   const std::less_equal<const std::byte*> before;
@@ -35,7 +35,7 @@ bool lies_in(std::span<const std::byte> part, std::span<const std::byte> whole) 
 
 class Puts final : public PlacedIo {
  public:
-  Puts(std::shared_ptr<Ground> ground, PlacingOptions options)
+  Puts(std::shared_ptr<PlacingGround> ground, PlacingOptions options)
       : ground_(std::move(ground)), options_(std::move(options)) {}
 
   Result<void> attach(const GuestMemory& memory) override {
@@ -134,7 +134,7 @@ class Puts final : public PlacedIo {
     return failed;
   }
 
-  const std::shared_ptr<Ground> ground_;
+  const std::shared_ptr<PlacingGround> ground_;
   const PlacingOptions options_;
   CancelReason cancelled_;
   const GuestMemory* attached_ = nullptr;
@@ -148,8 +148,8 @@ class Puts final : public PlacedIo {
 
 class PlacingChannel final : public Channel, private PlacedTarget {
  public:
-  PlacingChannel(std::unique_ptr<Channel> inner, std::shared_ptr<Ground> ours,
-                 std::shared_ptr<Ground> theirs, const PlacingOptions& options)
+  PlacingChannel(std::unique_ptr<Channel> inner, std::shared_ptr<PlacingGround> ours,
+                 std::shared_ptr<PlacingGround> theirs, const PlacingOptions& options)
       : inner_(std::move(inner)), ours_(std::move(ours)), puts_(std::move(theirs), options) {}
   ~PlacingChannel() override { close(); }
 
@@ -193,18 +193,27 @@ class PlacingChannel final : public Channel, private PlacedTarget {
   }
 
   const std::unique_ptr<Channel> inner_;
-  const std::shared_ptr<Ground> ours_;
+  const std::shared_ptr<PlacingGround> ours_;
   Puts puts_;
 };
 
 }  // namespace
 
+std::shared_ptr<PlacingGround> make_placing_ground() { return std::make_shared<PlacingGround>(); }
+
+std::unique_ptr<Channel> make_placing_end(std::unique_ptr<Channel> end,
+                                          std::shared_ptr<PlacingGround> ours,
+                                          std::shared_ptr<PlacingGround> theirs,
+                                          const PlacingOptions& options) {
+  return std::make_unique<PlacingChannel>(std::move(end), std::move(ours), std::move(theirs),
+                                          options);
+}
+
 ChannelPair make_placing(ChannelPair line, const PlacingOptions& options) {
-  // Shared, since either end may be the last.
-  const auto one = std::make_shared<Ground>();
-  const auto other = std::make_shared<Ground>();
-  return {std::make_unique<PlacingChannel>(std::move(line.first), one, other, options),
-          std::make_unique<PlacingChannel>(std::move(line.second), other, one, options)};
+  const auto one = make_placing_ground();
+  const auto other = make_placing_ground();
+  return {make_placing_end(std::move(line.first), one, other, options),
+          make_placing_end(std::move(line.second), other, one, options)};
 }
 
 ChannelPair make_placing_pair(const PlacingOptions& options) {

@@ -27,12 +27,22 @@ struct PlacingOptions {
   std::vector<std::uint64_t> flips{};  ///< bytes, of all that an end puts, that are damaged
 };
 
+/// Where what one end puts lands: memory of the other, once it has admitted any.
+struct PlacingGround;
+std::shared_ptr<PlacingGround> make_placing_ground();
+
+/// Makes a placing end of the end of a line: the other end has the same grounds, the other way
+/// round. A put waits until memory was admitted; cancel() wakes it, and the other end's end. It is
+/// checked as a device does: outside of that memory, after withdraw(), or from memory that was
+/// neither attached nor is the last staging buffer, it fails, and nothing lands.
+std::unique_ptr<Channel> make_placing_end(std::unique_ptr<Channel> end,
+                                          std::shared_ptr<PlacingGround> ours,
+                                          std::shared_ptr<PlacingGround> theirs,
+                                          const PlacingOptions& options = {});
+
 using ChannelPair = std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>;
 
-/// Makes placing ends of the two ends of one line. A put waits until the other end has admitted
-/// memory; cancel() wakes it, and the other end's end. It is checked as a device does: outside of
-/// that memory, after withdraw(), or from memory that was neither attached nor is the last staging
-/// buffer, it fails, and nothing lands.
+/// Both ends of one line.
 ChannelPair make_placing(ChannelPair line, const PlacingOptions& options = {});
 
 /// The same over a pair of sockets.
