@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 #include "channels/websocket_engine.h"
 #include "ferry/channel.h"
 
