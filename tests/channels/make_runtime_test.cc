@@ -43,10 +43,11 @@ TEST(Rdma, EncryptedSaysSoByTheNameThatItWasCalledBy) {
   if (!runtime->transport("rdma+tls")) GTEST_SKIP() << "this build has no TLS";
   Transport& rdma = **runtime->transport("rdma+tls");
   EXPECT_EQ(rdma.scheme(), "rdma+tls");
-  const auto listener =
-      block_on(runtime->loop(), rdma.listen(runtime->loop(), Uri::parse("rdma+tls://x").value()));
+  const Uri nowhere = Uri::parse("rdma+tls://no-such-host.invalid").value();
+  const auto listener = block_on(runtime->loop(), rdma.listen(runtime->loop(), nowhere));
   EXPECT_EQ(code_of(listener), Errc::unreachable);
-  EXPECT_EQ(text_of(listener), "listen on rdma+tls://x:4446: this build has no RDMA");
+  EXPECT_TRUE(text_of(listener).starts_with("listen on rdma+tls://no-such-host.invalid:4446: "))
+      << text_of(listener);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <optional>
 
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 #include "channels/socket_channel.h"
 
 namespace ferry::test {
