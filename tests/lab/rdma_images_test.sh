@@ -135,7 +135,7 @@ a_killed_receiver_ends_the_sender() {
     status=0
     timeout 100 "$send" --json --timeout 20 --max-bandwidth 256KiB/s --channels 2 guest.img "$(uri)" > sent 2>&1 ||
       status=$?
-    [ "$status" = 3 ] || failed "status $status, and a lost peer is 3"
+    [ "$status" = 7 ] || failed "status $status, and a lost peer is 7"
   fi
   echo "ok $what: $(grep -oh '"message":"[^"]*"' sent 2> /dev/null | tail -n 1)"
 }
@@ -145,7 +145,7 @@ a_killed_sender_ends_the_receiver() {
     listen rdma --timeout 20
     status=0
     wait "$receiver" || status=$?
-    [ "$status" = 3 ] || failed "status $status, and a lost peer is 3"
+    [ "$status" = 7 ] || failed "status $status, and a lost peer is 7"
     [ ! -e got.img ] || failed "half an image is there"
   else
     : > sent
