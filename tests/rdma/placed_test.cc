@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "rdma/lockable.h"
 #include "tests/rdma/rdma_ends.h"
 
 namespace ferry::test {
@@ -194,6 +197,30 @@ TEST_P(RdmaPlacedPages, NeedMemoryThatIsMapped) {
   const auto memory = GuestMemory::create({region});
   ASSERT_TRUE(memory);
   EXPECT_EQ(code_of(target(lane_).admit(*memory)), Errc::unsupported);
+}
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST_P(RdmaPlacedPages, OverManyLanesOneAfterTheOtherLeaveNothingBehind) {
+  connect();
+  if (IsSkipped()) return;
+  const RdmaGuest guest({64 * k_page}, 11);
+  const auto use = [&] {
+    RdmaEnds lane = connected();
+    ASSERT_TRUE(io(lane).attach(guest.memory()));
+    ASSERT_TRUE(target(lane).admit(guest.memory()));
+    ASSERT_TRUE(put(lane, guest, {0, 0, k_page}));
+    expect_a_byte_passes(lane);
+  };
+  use();
+  const std::size_t descriptors = open_descriptors();
+  const std::uint64_t pinned = lock_limit().pinned;
+  for (int round = 0; round < 100; ++round) use();
+  EXPECT_EQ(open_descriptors(), descriptors);
+  EXPECT_EQ(lock_limit().pinned, pinned);
 }
 
 /// What is asked for is served by whoever reads: two lanes, and memory of four times the bound.
