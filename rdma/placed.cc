@@ -14,14 +14,15 @@ constexpr const char* k_pin_buffers = "pin buffers to send pages by RDMA";
 }  // namespace
 
 RdmaPlaced::RdmaPlaced(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned)
-    : line_(line), act_("write to the memory of " + peer), in_place_(most_pinned == 0) {}
+    : line_(line), act_("write to the memory of " + peer), most_pinned_(most_pinned) {}
 
 Result<void> RdmaPlaced::attach(const GuestMemory& memory) {
   FERRY_TRY(check());
   assert(attached_.empty());
+  if (most_pinned_ != 0 && memory.total_bytes() > most_pinned_) return {};
   std::vector<std::span<std::byte>> mapped;
   for (const MemoryRegion& region : memory.regions()) {
-    if (in_place_ && region.host != nullptr) mapped.emplace_back(region.host, region.length);
+    if (region.host != nullptr) mapped.emplace_back(region.host, region.length);
   }
   auto pins = FERRY_TRY(
       line_.domain().pin_all(mapped, DeviceMay::read, "pin guest memory to send it by RDMA"));
@@ -75,10 +76,16 @@ Result<void> RdmaPlaced::put(const PageRun& run, std::span<const std::byte> from
 
 Result<void> RdmaPlaced::put_all(Held& held, const PageRun& run, std::span<const std::byte> from) {
   FERRY_TRY(wait(held, [this] { return admission_.has_value(); }));
+  const std::optional<std::uint32_t> key = key_of(from);
+  const std::uint64_t most = key ? k_most_a_request : k_staging_bytes;
   std::uint64_t last = 0;
   for (PageRun rest = run; rest.length > 0;) {
-    const PageRun piece{rest.region, rest.offset, longest_piece(rest)};
-    last = FERRY_TRY(put_piece(held, piece, from.subspan(rest.offset - run.offset, piece.length)));
+    const PageRun piece{rest.region, rest.offset, std::min(most, inside_of_chunk(rest))};
+    const auto bytes = from.subspan(rest.offset - run.offset, piece.length);
+    auto* const at = const_cast<std::byte*>(bytes.data());  // the device only reads it
+    Segment source{at, static_cast<std::uint32_t>(bytes.size()), key.value_or(0)};
+    if (!key) source = FERRY_TRY(copy_of(held, bytes));
+    last = FERRY_TRY(put_piece(held, piece, source));
     rest.offset += piece.length;
     rest.length -= piece.length;
   }
@@ -86,51 +93,47 @@ Result<void> RdmaPlaced::put_all(Held& held, const PageRun& run, std::span<const
   return {};
 }
 
-/// At the front of `rest`: what one request may carry.
-std::uint64_t RdmaPlaced::longest_piece(const PageRun& rest) const noexcept {
-  std::uint64_t length = std::min(rest.length, k_most_a_request);
-  if (!in_place_) length = std::min<std::uint64_t>(length, k_staging_bytes);
+/// At the front of `rest`: what is within one grant.
+std::uint64_t RdmaPlaced::inside_of_chunk(const PageRun& rest) const noexcept {
   const std::uint64_t chunk = admission_->chunk_bytes;
-  if (chunk > 0) length = std::min(length, chunk - rest.offset % chunk);
-  return length;
+  return chunk == 0 ? rest.length : std::min(rest.length, chunk - rest.offset % chunk);
 }
 
 /// The number of its request.
-Result<std::uint64_t> RdmaPlaced::put_piece(Held& held, const PageRun& piece,
-                                            std::span<const std::byte> from) {
-  const Segment source = FERRY_TRY(readable(held, from));
+Result<std::uint64_t> RdmaPlaced::put_piece(Held& held, const PageRun& piece, const Segment& from) {
   FERRY_TRY(wait(held, [&] { return line_.room_for_writes(held) > 0; }));
   // Last of all, so that nothing is waited for between having the grant and using it.
   Granted* const there = FERRY_TRY(wait_for_grant(held, piece));
   SendRequest write;
-  write.from = source;
+  write.from = from;
   write.remote_address = there->grant.address + (piece.offset - there->grant.run.offset);
   write.remote_key = there->grant.key;
   const std::uint64_t number = line_.post_writes(held, {&write, 1});
   there->used_until = number;
-  const std::span<const std::byte> read(source.at, source.length);
+  const std::span<const std::byte> read(from.at, from.length);
   if (staging_.has(read)) staging_.use(read, number);
   if (copies_.has(read)) copies_.use(read, number);
   return number;
 }
 
-/// The bytes where the device may read them: where they are, or a copy.
-Result<Segment> RdmaPlaced::readable(Held& held, std::span<const std::byte> from) {
-  auto* const at = const_cast<std::byte*>(from.data());  // the device only reads it
-  const auto length = static_cast<std::uint32_t>(from.size());
-  if (staging_.has(from)) return Segment{at, length, staging_.key()};
+/// Under which the device may read the bytes where they are.
+std::optional<std::uint32_t> RdmaPlaced::key_of(std::span<const std::byte> bytes) const noexcept {
+  if (staging_.has(bytes)) return staging_.key();
   for (const Attached& one : attached_) {
-    const auto offset = static_cast<std::size_t>(at - one.memory.data());
-    if (std::greater_equal<>{}(at, one.memory.data()) && offset < one.memory.size() &&
-        length <= one.memory.size() - offset) {
-      return Segment{at, length, one.pin->local_key()};
+    if (std::less<>{}(bytes.data(), one.memory.data())) continue;
+    const auto offset = static_cast<std::size_t>(bytes.data() - one.memory.data());
+    if (offset < one.memory.size() && bytes.size() <= one.memory.size() - offset) {
+      return one.pin->local_key();
     }
   }
-  assert(length <= k_staging_bytes);
+  return std::nullopt;
+}
+
+Result<Segment> RdmaPlaced::copy_of(Held& held, std::span<const std::byte> from) {
   const auto buffer = FERRY_TRY(copies_.next(line_.domain(), k_pin_buffers));
   FERRY_TRY(wait(held, [this] { return line_.has_ended(copies_.used_until()); }));
   std::ranges::copy(from, buffer.begin());
-  return Segment{buffer.data(), length, copies_.key()};
+  return Segment{buffer.data(), static_cast<std::uint32_t>(from.size()), copies_.key()};
 }
 
 Result<void> RdmaPlaced::get(const PageRun&, std::span<std::byte>) {

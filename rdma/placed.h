@@ -68,10 +68,10 @@ class RdmaPlaced final : public PlacedIo {
   Result<void> wait(Held& held, Ready ready);
   Result<void> settle_oldest(Held& held);
   Result<void> put_all(Held& held, const PageRun& run, std::span<const std::byte> from);
-  Result<std::uint64_t> put_piece(Held& held, const PageRun& piece,
-                                  std::span<const std::byte> from);
-  Result<Segment> readable(Held& held, std::span<const std::byte> from);
-  std::uint64_t longest_piece(const PageRun& rest) const noexcept;
+  Result<std::uint64_t> put_piece(Held& held, const PageRun& piece, const Segment& from);
+  std::optional<std::uint32_t> key_of(std::span<const std::byte> bytes) const noexcept;
+  Result<Segment> copy_of(Held& held, std::span<const std::byte> from);
+  std::uint64_t inside_of_chunk(const PageRun& rest) const noexcept;
   Place place_of(const PageRun& run) const noexcept;
   Result<Granted*> wait_for_grant(Held& held, const PageRun& piece);
   void ask_for(const Held& held, const Place& place);
@@ -80,7 +80,7 @@ class RdmaPlaced final : public PlacedIo {
 
   RdmaLine& line_;
   const std::string act_;  // "write to the memory of rdma://node7:4446"
-  const bool in_place_;    // registered all up front, or copied
+  const std::uint64_t most_pinned_;
 
   std::vector<Attached> attached_;
   StagingRing staging_;

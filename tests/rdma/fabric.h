@@ -15,13 +15,13 @@ namespace ferry::test {
 /// What is to go wrong. Asked with the fabric's mutex held, from any thread.
 struct Faults {
   /// Of a registration: an errno, or 0.
-  std::function<int(std::span<std::byte>, DeviceMay)> on_register;
+  std::function<int(std::span<std::byte>, DeviceMay)> on_register{};
   /// Of a request: how it ends, if not well. The queue pair then fails.
-  std::function<std::optional<Completion::Fate>(const SendRequest&)> on_send;
+  std::function<std::optional<Completion::Fate>(const SendRequest&)> on_send{};
   /// Of posting requests: an errno, or 0.
-  std::function<int()> on_post;
+  std::function<int()> on_post{};
   /// What the connection manager says in the place of something else.
-  std::function<ConnectionEvent(ConnectionEvent)> on_event;
+  std::function<ConnectionEvent(ConnectionEvent)> on_event{};
 };
 
 /// Devices as RDMA has them: what is sent goes into buffers that the peer has posted, what is
