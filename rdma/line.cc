@@ -43,6 +43,9 @@ bool takes_a_credit(RdmaWord word) noexcept {
 
 Error cut() { return {Errc::disconnected, 0, "the line was cut", {}}; }
 
+constexpr short k_gone = POLLERR | POLLHUP | POLLNVAL;
+Error device_gone() { return {Errc::disconnected, 0, "the RDMA device is gone", {}}; }
+
 Error error_of(const Completion& how) {
   using enum Completion::Fate;
   switch (how.fate) {
@@ -246,12 +249,14 @@ std::uint16_t RdmaLine::credits_to_return() noexcept {
 void RdmaLine::say_finish(const Held&) {
   to_say_.push_front({RdmaWord::finish, {}});
   speak();
+  if (!to_say_.empty()) nudge();
 }
 
 void RdmaLine::say(const Held&, RdmaWord word, std::vector<std::byte> payload) {
   assert(payload.size() <= RdmaBuffers::k_word_bytes - RdmaHeader::k_bytes);
   to_say_.push_back({word, std::move(payload)});
   speak();
+  if (!to_say_.empty()) nudge();  // whoever waits has now to wait for its turn, too
 }
 
 /// Whatever can be said now. Words about rights come before bytes that are given later.
@@ -345,7 +350,8 @@ void RdmaLine::fail(Error why) {
 
 void RdmaLine::break_off(const Held&, Error why) { fail(std::move(why)); }
 
-void RdmaLine::hear_connection() {
+void RdmaLine::hear_connection(short ready) {
+  if ((ready & k_gone) != 0) return fail(device_gone());
   for (;;) {
     const auto event = connection_->next_event();
     if (!event) return fail(event.error());
@@ -354,7 +360,7 @@ void RdmaLine::hear_connection() {
       hung_up_ = true;
       connection_->disconnect();  // the device then gives back the buffers, and says so
     } else if ((*event)->kind == ConnectionEvent::Kind::device_removed) {
-      fail({Errc::disconnected, 0, "the RDMA device was removed", {}});
+      fail(device_gone());
     }
   }
 }
@@ -416,7 +422,7 @@ void RdmaLine::lead(Held& held) {
   if (ready == 0) receiving_ended_ = true;
   if (fds[0].revents != 0) lower(leader_fd_);
   if (fds[2].revents != 0) hear_device(fds[2].revents);
-  if (fds[3].revents != 0) hear_connection();
+  if (fds[3].revents != 0) hear_connection(fds[3].revents);
   changed_.notify_all();
 }
 
@@ -426,7 +432,7 @@ void RdmaLine::take_events() {
   fds[1] = {.fd = connection_->fd(), .events = POLLIN, .revents = 0};
   ::poll(fds.data(), fds.size(), 0);
   if (fds[0].revents != 0) hear_device(fds[0].revents);
-  if (fds[1].revents != 0) hear_connection();
+  if (fds[1].revents != 0) hear_connection(fds[1].revents);
   if (!somebody_told_is_ready()) lower(told_fd_);
 }
 
@@ -434,9 +440,7 @@ void RdmaLine::hear_device(short ready) {
   armed_receiving_ = false;
   armed_sending_ = false;
   if (auto taken = pair_->take_events(); !taken) return fail(std::move(taken).error());
-  if ((ready & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
-    fail({Errc::disconnected, 0, "the RDMA device is gone", {}});
-  }
+  if ((ready & k_gone) != 0) fail(device_gone());
 }
 
 }  // namespace ferry

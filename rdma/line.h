@@ -151,7 +151,7 @@ class RdmaLine {
   void lead(Held& held);
   void take_events();
   void hear_device(short ready);
-  void hear_connection();
+  void hear_connection(short ready);
   bool somebody_told_is_ready() const noexcept {
     return (told_reading_ && readable()) || (told_writing_ && writable());
   }

@@ -62,6 +62,8 @@ Result<void> RdmaTarget::admit_in_chunks(const GuestMemory& memory) {
 }
 
 void RdmaTarget::withdraw() noexcept {
+  std::vector<PinningDomain::Pin> pins;  // go when the line is free: it takes a while
+  std::shared_ptr<ChunkPool> pool;
   const Held held = line_.hold();
   const bool was_admitted = !pins_.empty() || pool_ != nullptr;
   withdrawn_ = true;
@@ -72,9 +74,9 @@ void RdmaTarget::withdraw() noexcept {
       line_.break_off(held, std::move(taken).error());
     }
   }
-  pins_.clear();
-  if (pool_) pool_->leave(*this);
-  pool_.reset();
+  pins.swap(pins_);
+  pool.swap(pool_);
+  if (pool) pool->leave(*this);
 }
 
 void RdmaTarget::leave() noexcept {

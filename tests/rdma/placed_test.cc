@@ -180,6 +180,25 @@ TEST_P(RdmaPlacedPages, GoNowhereButWhereTheyWereAdmitted) {
   EXPECT_EQ(code_of(put(other, from, {1, 0, k_page})), Errc::protocol);
 }
 
+/// More words than there are buffers for them, while the target's reader is asleep.
+TEST_P(RdmaPlacedPages, GoToAsManyRegionsAsThereAre) {
+  connect();
+  if (IsSkipped()) return;
+  const std::vector<std::size_t> lengths(100, k_page);
+  const RdmaGuest from(lengths, 12);
+  const RdmaGuest to(lengths);
+  BlockedThread reader([&] { EXPECT_EQ(read_all(*lane_.target, 1), "x"); });
+  reader.wait_until_asleep();
+  ASSERT_TRUE(io(lane_).attach(from.memory()));
+  ASSERT_TRUE(target(lane_).admit(to.memory()));
+  for (RegionId id = 0; id < 100; ++id) ASSERT_TRUE(put(lane_, from, {id, 0, k_page}));
+  ASSERT_TRUE(write_all(*lane_.source, "x"));
+  reader.join();
+  for (RegionId id = 0; id < 100; ++id) {
+    EXPECT_TRUE(std::ranges::equal(from.region(id), to.region(id)));
+  }
+}
+
 TEST_P(RdmaPlacedPages, CannotBeRead) {
   connect();
   if (IsSkipped()) return;
