@@ -44,7 +44,6 @@ TEST(EncryptedPlaced, MovesAGuestWithAKeyForOneSessionAndSaysWhatIsNotHidden) {
   EXPECT_EQ(line->scheme, "placing+tls");
   EXPECT_TRUE(line->encrypted);
   EXPECT_TRUE(line->pages_in_clear);
-  EXPECT_THAT(report.peer, testing::StartsWith("placing+tls://127.0.0.1:"));
   line->within_host = false;
   EXPECT_THAT(not_encrypted_text(*line), HasSubstr("placing+tls encrypts all but the pages"));
   const std::string done = done_event(report, {});
@@ -53,9 +52,12 @@ TEST(EncryptedPlaced, MovesAGuestWithAKeyForOneSessionAndSaysWhatIsNotHidden) {
 }
 
 TEST(EncryptedPlaced, WarnsOfNothingElse) {
-  ChannelInfo line{.scheme = "tls", .encrypted = true};
+  ChannelInfo line;
+  line.scheme = "tls";
+  line.encrypted = true;
   EXPECT_EQ(not_encrypted_text(line), "");
-  line = {.scheme = "tcp"};
+  line.scheme = "tcp";
+  line.encrypted = false;
   EXPECT_THAT(not_encrypted_text(line), HasSubstr("tcp is not encrypted"));
   line.within_host = true;
   EXPECT_EQ(not_encrypted_text(line), "");

@@ -17,10 +17,12 @@ class Pairs {
   explicit Pairs(PlacingOptions options) : options_(std::move(options)) {}
 
   std::unique_ptr<Channel> connected(std::unique_ptr<Channel> end) {
-    return ours(end->info().local, std::move(end), Side::connected);
+    const std::string name = end->info().local;
+    return ours(name, std::move(end), Side::connected);
   }
   std::unique_ptr<Channel> accepted(std::unique_ptr<Channel> end) {
-    return ours(end->info().peer, std::move(end), Side::accepted);
+    const std::string name = end->info().peer;
+    return ours(name, std::move(end), Side::accepted);
   }
 
  private:
