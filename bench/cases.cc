@@ -13,6 +13,7 @@
 #include "bench/library_run.h"
 #include "bench/process.h"
 #include "bench/proxy.h"
+#include "bench/rdma_cases.h"
 #include "bench/snapshot.h"
 #include "bench/tls_cases.h"
 #include "ferry/unique_fd.h"
@@ -211,6 +212,8 @@ const std::vector<Case>& all_cases() {
       {"peak-memory", "the commands' memory beyond the image", peak},
       {"control-plane", "255 channels connected, greeted and closed, over one page", control_plane},
       {"silent-peers", "a transfer beside 1000 silent connections, and without them", silent_peers},
+      {"rdma-placed", "memory to memory over rdma, beside ib_write_bw, and beside tcp",
+       rdma_placed},
       {"snapshot-fio", "an image into a file, and the file read, beside fio", snapshot_and_fio},
       {"snapshot-cp", "an image into a snapshot and out of it, beside cp and sync",
        snapshot_and_cp},

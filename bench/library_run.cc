@@ -106,6 +106,7 @@ Result<std::unique_ptr<Runtime>> runtime_for(const Transfer& transfer) {
 
 std::string address_for(const Transfer& transfer) {
   if (transfer.tls) return "tls://127.0.0.1:0";
+  if (transfer.scheme == "rdma") return "rdma://:0";  // loopback is no device's
   if (!transfer.scheme.empty()) return transfer.scheme + "://127.0.0.1:0";
   if (transfer.line == BareLine::tcp) return "tcp://127.0.0.1:0";
   return fmt::format("unix://@ferry-bench-{}", ::getpid());
@@ -150,6 +151,8 @@ Result<std::string> ferry_send(Runtime& runtime, GuestMemory memory, const std::
   return as_result(send(runtime, guest, uri, options));
 }
 
+Task<void> drop(std::unique_ptr<Listener>) { co_return; }
+
 /// An address that ends in a port, with another port.
 std::string with_port(const std::string& address, std::uint16_t port) {
   return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
@@ -190,6 +193,22 @@ Result<Run> run_sides(
 }
 
 }  // namespace
+
+Result<std::string> listening_address(const Transfer& transfer) {
+  Process listening = FERRY_TRY(Process::fork([&](int out) -> Result<void> {
+    const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
+    const Uri at = FERRY_TRY(Uri::parse(address_for(transfer)));
+    Transport* const transport = FERRY_TRY(runtime->transport(at.scheme));
+    auto listener = block_on(runtime->loop(), transport->listen(runtime->loop(), at));
+    write_line(out, listener ? (*listener)->local().text() : "-" + listener.error().text());
+    // On the loop, where it was used.
+    return block_on(runtime->loop(), drop(listener ? *std::move(listener) : nullptr));
+  }));
+  std::string said = FERRY_TRY(listening.read_line());
+  FERRY_TRY(listening.wait());
+  if (said.starts_with('-')) return fail(Errc::unreachable, said.substr(1));
+  return said;
+}
 
 Result<Run> ferry_memory(const Transfer& transfer) {
   return run_sides(

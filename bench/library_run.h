@@ -41,6 +41,9 @@ struct Transfer {
   std::optional<TlsOptions> tls{};
 };
 
+/// Where a receiver of such a transfer listens. Errc::unreachable where none can.
+Result<std::string> listening_address(const Transfer& transfer);
+
 /// Memory into memory, all pages of both sides there beforehand.
 Result<Run> ferry_memory(const Transfer& transfer);
 Result<Run> bare_memory(const Transfer& transfer);

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "base/cancel_reason.h"
 #include "base/iovec_window.h"
-#include "channels/cancel_reason.h"
 
 namespace ferry {
 namespace {

@@ -1,11 +1,10 @@
 #include "channels/handshake_listener.h"
 
 #include <chrono>
-#include <coroutine>
-#include <deque>
 #include <utility>
 
 #include "channels/retold.h"
+#include "loop/arrivals.h"
 #include "loop/task_group.h"
 
 namespace ferry {
@@ -14,53 +13,6 @@ namespace {
 constexpr std::chrono::seconds k_handshake_time{10};
 // All channels of a session may come at once, and as many strangers.
 constexpr std::size_t k_max_handshakes = 512;
-
-/// What the handshakes have come to, for the one Task that asks. Of the loop's thread alone.
-class Arrivals {
- public:
-  using Arrival = Result<std::unique_ptr<Channel>>;
-
-  explicit Arrivals(EventLoop& loop) : loop_(loop) {}
-
-  void add(Arrival arrival) {
-    state_->queue.push_back(std::move(arrival));
-    // Not from within the Task that brings it. It may have been taken meanwhile, with one before
-    // it.
-    loop_.post([state = state_] {
-      if (state->waiting && !state->queue.empty()) std::exchange(state->waiting, {}).resume();
-    });
-  }
-
- private:
-  struct State {
-    std::deque<Arrival> queue;
-    std::coroutine_handle<> waiting;
-  };
-
- public:
-  /// co_await of it gives the next arrival.
-  class Next {
-   public:
-    explicit Next(Arrivals& arrivals) : state_(arrivals.state_) {}
-    Next(const Next&) = delete;
-    Next& operator=(const Next&) = delete;
-    ~Next() { state_->waiting = {}; }
-    bool await_ready() const noexcept { return !state_->queue.empty(); }
-    void await_suspend(std::coroutine_handle<> waiting) noexcept { state_->waiting = waiting; }
-    Arrival await_resume() {
-      Arrival next = std::move(state_->queue.front());
-      state_->queue.pop_front();
-      return next;
-    }
-
-   private:
-    std::shared_ptr<State> state_;
-  };
-
- private:
-  EventLoop& loop_;
-  std::shared_ptr<State> state_ = std::make_shared<State>();  // shared with what is posted
-};
 
 class HandshakeListener final : public Listener {
  public:
@@ -78,14 +30,16 @@ class HandshakeListener final : public Listener {
   }
 
   Task<std::unique_ptr<Channel>> accept() override {
-    Arrivals::Next next(arrivals_);
-    Result<std::unique_ptr<Channel>> channel = co_await next;
+    Arrivals<Arrival>::Next next(arrivals_);
+    Arrival channel = co_await next;
     co_return std::move(channel);
   }
 
   Uri local() const override { return local_; }
 
  private:
+  using Arrival = Result<std::unique_ptr<Channel>>;
+
   Task<void> serve() {
     for (;;) {
       Result<std::unique_ptr<Channel>> inner = co_await inner_->accept().caught();
@@ -120,7 +74,7 @@ class HandshakeListener final : public Listener {
   const std::string inner_scheme_;
   const Uri local_;
   const ShakeHands shake_hands_;
-  Arrivals arrivals_;
+  Arrivals<Arrival> arrivals_;  // what the handshakes have come to
   TaskGroup handshakes_;
   TaskGroup door_;  // last: it uses all of the above
 };

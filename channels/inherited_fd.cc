@@ -13,9 +13,9 @@
 
 #include "channels/listening_sockets.h"
 #include "channels/only_channel.h"
-#include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "channels/tcp_socket.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 namespace {

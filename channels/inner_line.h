@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 #include "channels/retold.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"

@@ -30,8 +30,9 @@ Result<std::unique_ptr<Runtime>> make_runtime(const RuntimeOptions& options) {
   runtime->add(make_stdio_transport());
   runtime->add(make_fd_transport());
   runtime->add(make_file_transport(options.file));
-  runtime->add(make_rdma_transport());
+  runtime->add(make_rdma_transport(options.rdma));
 #if FERRY_HAS_TLS
+  runtime->add(make_tls_transport_over(make_rdma_transport(options.rdma), "rdma+tls", options.tls));
   runtime->add(make_tls_transport(options.tls));
 #endif
 #if FERRY_HAS_WEBSOCKET

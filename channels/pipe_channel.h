@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 #include "ferry/channel.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 #include "ferry/result.h"
 
 namespace ferry {

@@ -11,8 +11,8 @@
 #include <string>
 #include <utility>
 
+#include "base/cancel_reason.h"
 #include "base/iovec_window.h"
-#include "channels/cancel_reason.h"
 #include "channels/low_water.h"
 #include "channels/zero_copy.h"
 #include "ferry/channel.h"
@@ -29,8 +29,9 @@ namespace ferry {
 /// - finish() is shutdown(SHUT_WR); the peer reads 0 after the last byte.
 /// - Destroyed without a finish(), a TCP socket is reset: the peer reads what had arrived, then
 ///   Errc::disconnected. AF_UNIX knows a reset only when bytes were left unread; else such a peer
-///   reads 0, as it also does from the sockets of a process that was killed, and AF_VSOCK knows none.
-///   So 0 proves no more than that nothing follows, and protocols end with words of their own.
+///   reads 0, as it also does from the sockets of a process that was killed, and AF_VSOCK knows
+///   none. So 0 proves no more than that nothing follows, and protocols end with words of their
+///   own.
 /// - After cancel() the peer may see either, depending on what was on the way. A writer that is
 ///   blocked there is told at once by AF_UNIX, and by TCP at the latest when the channel is
 ///   destroyed: nothing answers with a reset where the window is wholly closed.

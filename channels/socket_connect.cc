@@ -6,8 +6,6 @@
 #include <chrono>
 #include <utility>
 
-#include "base/escape.h"
-
 namespace ferry {
 namespace {
 
@@ -50,13 +48,6 @@ bool is_connected_to_itself(int socket) noexcept {
 
 bool is_shortage(int sys) noexcept {
   return sys == EMFILE || sys == ENFILE || sys == ENOBUFS || sys == ENOMEM;
-}
-
-Result<void> refuse_options(const Uri& uri, const std::string& act) {
-  if (uri.query.empty()) return {};
-  const std::string& name = uri.query.begin()->first;
-  return fail(Errc::usage, act + ": " + uri.scheme + " has no option " + in_quotes(name),
-              name == "key" ? "tls:// takes a key" : "");
 }
 
 Result<UniqueFd> open_stream_socket(int family, const std::string& act, int protocol) {

@@ -3,21 +3,17 @@
 
 #include <string>
 
-#include "channels/socket_address.h"
 #include "ferry/event_loop.h"
 #include "ferry/result.h"
 #include "ferry/task.h"
 #include "ferry/unique_fd.h"
 #include "ferry/uri.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 
 /// Does this errno say that the process, or the host, is short of descriptors or memory?
 bool is_shortage(int sys) noexcept;
-
-/// Errc::usage where a URI has options although its transport knows none: whoever gives tcp a key
-/// believes that it encrypts. `act` begins the error.
-Result<void> refuse_options(const Uri& uri, const std::string& act);
 
 /// A non-blocking, close-on-exec stream socket; protocol 0 is the family's own. Errc::unreachable
 /// where the family is not there, Errc::system where descriptors are short.

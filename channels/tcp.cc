@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/refuse_options.h"
 #include "channels/listening_sockets.h"
 #include "channels/socket_channel.h"
 #include "channels/socket_connect.h"

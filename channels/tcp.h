@@ -3,9 +3,9 @@
 
 #include <memory>
 
-#include "channels/socket_address.h"
 #include "channels/tcp_socket.h"
 #include "ferry/transport.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 

@@ -4,12 +4,12 @@
 #include <chrono>
 #include <vector>
 
-#include "channels/socket_address.h"
 #include "channels/tcp_socket.h"
 #include "ferry/event_loop.h"
 #include "ferry/task.h"
 #include "ferry/unique_fd.h"
 #include "ferry/uri.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "channels/socket_address.h"
 #include "channels/tcp_socket.h"
 #include "ferry/result.h"
 #include "ferry/unique_fd.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 

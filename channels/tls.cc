@@ -16,20 +16,26 @@
 namespace ferry {
 namespace {
 
-/// "tcp://node7:4446" as peers of this transport are called.
-std::string as_tls(const std::string& uri) { return with_scheme(uri, "tcp", "tls"); }
+/// What the transport is called, and the one below it.
+struct Schemes {
+  std::string ours;
+  std::string inner;
 
-/// What goes wrong below TLS is told of the address that people gave.
-Error as_tls(Error error) {
-  error.context = with_scheme(std::move(error.context), "tcp", "tls");
-  return error;
-}
+  /// "tcp://node7:4446" as peers of this transport are called.
+  std::string as_ours(const std::string& uri) const { return with_scheme(uri, inner, ours); }
 
-Uri below(Uri uri) {
-  uri.scheme = "tcp";
-  uri.query.clear();
-  return uri;
-}
+  /// What goes wrong below TLS is told of the address that people gave.
+  Error as_ours(Error error) const {
+    error.context = as_ours(error.context);
+    return error;
+  }
+
+  Uri below(Uri uri) const {
+    uri.scheme = inner;
+    uri.query.clear();
+    return uri;
+  }
+};
 
 /// The first line of QEMU's keys.psk is NAME:HEX. There is one key here: its name tells nothing.
 Result<std::string> key_in(const std::filesystem::path& file) {
@@ -110,15 +116,17 @@ Task<Credentials> credentials(EventLoop& loop, TlsSide side, Uri uri, TlsOptions
   co_return std::move(*loaded);
 }
 
-Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsOptions options,
+Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& below, Schemes schemes,
+                                           TlsOptions options,
                                            std::shared_ptr<TlsSessions> sessions, Uri to) {
   co_await check_query(to);
   Credentials proof = co_await credentials(loop, TlsSide::client, to, options);
-  Uri plain = below(to);
-  Result<std::unique_ptr<Channel>> inner = co_await tcp.connect(loop, std::move(plain)).caught();
-  if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
+  Uri plain = schemes.below(to);
+  Result<std::unique_ptr<Channel>> inner = co_await below.connect(loop, std::move(plain)).caught();
+  if (!inner) co_return std::unexpected(schemes.as_ours(std::move(inner).error()));
   TlsPeer peer;
-  peer.name = as_tls((*inner)->info().peer);
+  peer.scheme = schemes.ours;
+  peer.name = schemes.as_ours((*inner)->info().peer);
   peer.server_name = options.hostname.empty() ? to.host : options.hostname;
   peer.records_per_key = options.records_per_key;
   peer.records = options.records;
@@ -129,59 +137,73 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& tcp, TlsO
 }
 
 /// What the listener does with each peer.
-ShakeHands encrypt_as_server(EventLoop& loop, std::shared_ptr<const TlsContext> context,
+ShakeHands encrypt_as_server(EventLoop& loop, Schemes schemes,
+                             std::shared_ptr<const TlsContext> context,
                              std::uint64_t records_per_key, TlsRecords records) {
-  return [&loop, context = std::move(context), records_per_key,
+  return [&loop, schemes = std::move(schemes), context = std::move(context), records_per_key,
           records](std::unique_ptr<Channel> inner) {
     TlsPeer peer;
-    peer.name = as_tls(inner->info().peer);
+    peer.scheme = schemes.ours;
+    peer.name = schemes.as_ours(inner->info().peer);
     peer.records_per_key = records_per_key;
     peer.records = records;
     return secure(loop, std::move(inner), context, std::move(peer));
   };
 }
 
-Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& tcp, TlsOptions options,
-                                           Uri at) {
+Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& below, Schemes schemes,
+                                           TlsOptions options, Uri at) {
   co_await check_query(at);
   Credentials proof = co_await credentials(loop, TlsSide::server, at, options);
   if (!proof.fresh_key.empty()) at.query["key"] = proof.fresh_key;
-  Uri plain = below(at);
-  Result<std::unique_ptr<Listener>> inner = co_await tcp.listen(loop, std::move(plain)).caught();
-  if (!inner) co_return std::unexpected(as_tls(std::move(inner).error()));
+  Uri plain = schemes.below(at);
+  Result<std::unique_ptr<Listener>> inner = co_await below.listen(loop, std::move(plain)).caught();
+  if (!inner) co_return std::unexpected(schemes.as_ours(std::move(inner).error()));
   Uri local = (*inner)->local();
   local.scheme = at.scheme;
   local.query = at.query;
   co_return make_handshake_listener(
       loop, std::move(*inner), std::move(local),
-      encrypt_as_server(loop, std::move(proof.context), options.records_per_key, options.records));
+      encrypt_as_server(loop, std::move(schemes), std::move(proof.context), options.records_per_key,
+                        options.records));
 }
 
 class TlsTransport final : public Transport {
  public:
-  explicit TlsTransport(TlsOptions options) : options_(std::move(options)) {}
-  std::string_view scheme() const noexcept override { return "tls"; }
+  TlsTransport(std::unique_ptr<Transport> inner, std::string scheme, TlsOptions options)
+      : options_(std::move(options)),
+        inner_(std::move(inner)),
+        schemes_{.ours = std::move(scheme), .inner = std::string(inner_->scheme())} {}
+  std::string_view scheme() const noexcept override { return schemes_.ours; }
   std::optional<TransportAbilities> abilities() const noexcept override {
-    return TransportAbilities{.encrypted = true};
+    const auto inner = inner_->abilities();
+    if (!inner) return std::nullopt;
+    return TransportAbilities{.encrypted = true, .placed_writes = inner->placed_writes};
   }
   Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
-    return connect_tls(loop, *tcp_, options_, sessions_, std::move(to));
+    return connect_tls(loop, *inner_, schemes_, options_, sessions_, std::move(to));
   }
   Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
-    return listen_tls(loop, *tcp_, options_, std::move(at));
+    return listen_tls(loop, *inner_, schemes_, options_, std::move(at));
   }
 
  private:
   const TlsOptions options_;
   // Shared with what connects meanwhile, and with the channels: a session comes when one is read.
   const std::shared_ptr<TlsSessions> sessions_ = std::make_shared<TlsSessions>();
-  const std::unique_ptr<Transport> tcp_ = make_tcp_transport();
+  const std::unique_ptr<Transport> inner_;
+  const Schemes schemes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Transport> make_tls_transport(TlsOptions options) {
-  return std::make_unique<TlsTransport>(std::move(options));
+  return make_tls_transport_over(make_tcp_transport(), "tls", std::move(options));
+}
+
+std::unique_ptr<Transport> make_tls_transport_over(std::unique_ptr<Transport> inner,
+                                                   std::string scheme, TlsOptions options) {
+  return std::make_unique<TlsTransport>(std::move(inner), std::move(scheme), std::move(options));
 }
 
 }  // namespace ferry

@@ -1,7 +1,8 @@
-// Encrypted channels over TCP.
+// Encrypted channels over TCP, and over what else carries bytes.
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "ferry/runtime.h"
 #include "ferry/transport.h"
@@ -16,5 +17,10 @@ namespace ferry {
 /// them at a time. accept() fails with Errc::auth for a peer that could not prove who it is, and
 /// may be called again; who does not speak TLS at all is sent away without a word about it.
 std::unique_ptr<Transport> make_tls_transport(TlsOptions options);
+
+/// The same as the transport `scheme` over another one. Where that puts pages straight into the
+/// peer's memory, so does this: they pass no cipher, and ChannelInfo says so.
+std::unique_ptr<Transport> make_tls_transport_over(std::unique_ptr<Transport> inner,
+                                                   std::string scheme, TlsOptions options);
 
 }  // namespace ferry

@@ -39,7 +39,9 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
 }
 
 Facets TlsChannel::facets() noexcept {
-  return {.placed_io = nullptr,
+  const Facets inner = inner_.channel().facets();
+  return {.placed_io = inner.placed_io,
+          .placed_target = inner.placed_target,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = this,
           .crypto_clock = this};

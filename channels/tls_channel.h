@@ -33,7 +33,8 @@ namespace ferry {
 /// Where the kernel makes the records of what is sent (KernelTls), the writer has nothing to do
 /// with that state, and writes to the channel within.
 ///
-/// It is Pollable where the channel within is.
+/// It is Pollable where the channel within is. Pages that are placed are placed by the channel
+/// within, and pass no cipher; what is written behind them does, and keeps that order.
 class TlsChannel final : public Channel,
                          private Pollable,
                          private ChannelBinding,

@@ -1,5 +1,5 @@
-// TLS as pure computation: plain bytes and encrypted bytes, and no I/O but of a handshake whose keys
-// the kernel is to get.
+// TLS as pure computation: plain bytes and encrypted bytes, and no I/O but of a handshake whose
+// keys the kernel is to get.
 #pragma once
 
 #include <array>

@@ -123,16 +123,18 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   }
   if (socket >= 0) co_await set_blocking(socket, Blocking::yes);
   ChannelInfo info;
-  info.scheme = "tls";
+  info.scheme = std::move(peer.scheme);
   info.local = inner->info().local;
   info.peer = std::move(peer.name);
   info.encrypted = true;
+  info.pages_in_clear = inner->facets().placed_io != nullptr;
   info.cipher = engine->suite();
   info.kernel_tls = engine->kernel_sends();
   if (peer.records == TlsRecords::kernel && !info.kernel_tls) {
     info.shortfall = KernelTls::shortfall();
   }
   info.within_host = inner->info().within_host;
+  info.shortfall = inner->info().shortfall;
   std::unique_ptr<Channel> channel =
       co_await TlsChannel::create(std::move(inner), std::move(engine), std::move(info));
   co_return std::move(channel);

@@ -14,8 +14,9 @@
 namespace ferry {
 
 struct TlsPeer {
-  std::string name;         ///< "tls://node7:4446", for errors and ChannelInfo
-  std::string server_name;  ///< for a client with certificates: what the server's must be for
+  std::string scheme = "tls";  ///< of the transport, for ChannelInfo
+  std::string name;            ///< "tls://node7:4446", for errors and ChannelInfo
+  std::string server_name;     ///< for a client with certificates: what the server's must be for
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
   TlsRecords records = TlsRecords::ours;  ///< the kernel takes over what is over TCP
   /// For a client with certificates: what its handshake may resume, and where what it gets is kept.

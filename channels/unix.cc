@@ -8,11 +8,12 @@
 #include <string>
 #include <utility>
 
+#include "base/refuse_options.h"
 #include "channels/listening_sockets.h"
-#include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "channels/socket_connect.h"
 #include "ferry/event_loop.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 namespace {

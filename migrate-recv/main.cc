@@ -39,7 +39,8 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   options.max_state_bytes = 0;  // an image has none
   options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
   options.observer.connected = [&](const ChannelInfo& info) {
-    if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
+    const std::string text = not_encrypted_text(info);
+    if (!text.empty()) console.warning(text);
   };
   options.observer.progress = [&](const Progress& progress) { console.progress(progress); };
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };

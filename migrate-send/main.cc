@@ -53,7 +53,8 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   options.timeout = command.common.timeout;
   options.ready_timeout = {};  // nobody stands still while a slow disk syncs what was received
   options.observer.connected = [&](const ChannelInfo& info) {
-    if (!info.encrypted && !info.within_host) console.warning(not_encrypted_text(info.scheme));
+    const std::string text = not_encrypted_text(info);
+    if (!text.empty()) console.warning(text);
   };
   options.observer.progress = [&](const Progress& progress) { console.progress(progress); };
   options.observer.warning = [&](const Warning& warning) { console.warning(warning.text); };

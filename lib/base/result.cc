@@ -7,19 +7,32 @@ namespace ferry {
 
 std::string_view to_string(Errc code) noexcept {
   switch (code) {
-    case Errc::cancelled: return "cancelled";
-    case Errc::timed_out: return "timed_out";
-    case Errc::disconnected: return "disconnected";
-    case Errc::refused: return "refused";
-    case Errc::protocol: return "protocol";
-    case Errc::integrity: return "integrity";
-    case Errc::auth: return "auth";
-    case Errc::unsupported: return "unsupported";
-    case Errc::unreachable: return "unreachable";
-    case Errc::usage: return "usage";
-    case Errc::system: return "system";
-    case Errc::guest: return "guest";
-    case Errc::not_converging: return "not_converging";
+    case Errc::cancelled:
+      return "cancelled";
+    case Errc::timed_out:
+      return "timed_out";
+    case Errc::disconnected:
+      return "disconnected";
+    case Errc::refused:
+      return "refused";
+    case Errc::protocol:
+      return "protocol";
+    case Errc::integrity:
+      return "integrity";
+    case Errc::auth:
+      return "auth";
+    case Errc::unsupported:
+      return "unsupported";
+    case Errc::unreachable:
+      return "unreachable";
+    case Errc::usage:
+      return "usage";
+    case Errc::system:
+      return "system";
+    case Errc::guest:
+      return "guest";
+    case Errc::not_converging:
+      return "not_converging";
   }
   return "unknown";
 }

@@ -27,6 +27,7 @@ constexpr std::array k_scheme_forms = {
     SchemeForm{"tcp", Form::host_and_port, true},
     SchemeForm{"vsock", Form::host_and_port, true},
     SchemeForm{"rdma", Form::host_and_port, true},
+    SchemeForm{"rdma+tls", Form::host_and_port, false},
     SchemeForm{"tls", Form::host_and_port, false},
     SchemeForm{"ws", Form::host_port_and_path, false},
     SchemeForm{"wss", Form::host_port_and_path, false},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <optional>
 #include <string_view>
 
 #include "base/escape.h"
@@ -16,6 +17,43 @@ namespace {
 std::string three_digits(double value) {
   const int decimals = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
   return fmt::format("{:.{}f}", value, decimals);
+}
+
+/// Nothing where it is none, or less than one byte.
+std::optional<std::uint64_t> amount_in(std::string_view text) {
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr double k = 1024;
+  constexpr Unit k_units[] = {{"", 1},
+                              {"B", 1},
+                              {"KiB", k},
+                              {"MiB", k * k},
+                              {"GiB", k * k * k},
+                              {"TiB", k * k * k * k},
+                              {"K", k},
+                              {"M", k * k},
+                              {"G", k * k * k},
+                              {"T", k * k * k * k},
+                              {"kB", 1e3},
+                              {"KB", 1e3},
+                              {"MB", 1e6},
+                              {"GB", 1e9},
+                              {"TB", 1e12}};
+  constexpr double k_most = 1e18;  // beyond any line or memory, and within 64 bits
+
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stopped, fault] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  std::string_view unit(stopped, static_cast<std::size_t>(end - stopped));
+  if (unit.starts_with(' ')) unit.remove_prefix(1);
+  const auto known = std::ranges::find(k_units, unit, &Unit::name);
+  if (fault == std::errc() && known != std::end(k_units)) {
+    const double bytes = number * known->bytes;
+    if (bytes >= 1 && bytes <= k_most) return static_cast<std::uint64_t>(bytes);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -50,40 +88,15 @@ std::string clock_text(std::chrono::seconds time) {
 }
 
 Result<std::uint64_t> parse_rate(std::string_view text) {
-  struct Unit {
-    std::string_view name;
-    double bytes;
-  };
-  constexpr double k = 1024;
-  constexpr Unit k_units[] = {{"", 1},
-                              {"B", 1},
-                              {"KiB", k},
-                              {"MiB", k * k},
-                              {"GiB", k * k * k},
-                              {"TiB", k * k * k * k},
-                              {"K", k},
-                              {"M", k * k},
-                              {"G", k * k * k},
-                              {"T", k * k * k * k},
-                              {"kB", 1e3},
-                              {"KB", 1e3},
-                              {"MB", 1e6},
-                              {"GB", 1e9},
-                              {"TB", 1e12}};
-  constexpr double k_most = 1e18;  // beyond any line, and within 64 bits
-
-  double number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stopped, fault] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
-  std::string_view unit(stopped, static_cast<std::size_t>(end - stopped));
-  if (unit.ends_with("/s")) unit.remove_suffix(2);
-  if (unit.starts_with(' ')) unit.remove_prefix(1);
-  const auto known = std::ranges::find(k_units, unit, &Unit::name);
-  if (fault == std::errc() && known != std::end(k_units)) {
-    const double rate = number * known->bytes;
-    if (rate >= 1 && rate <= k_most) return static_cast<std::uint64_t>(rate);
-  }
+  std::string_view amount = text;
+  if (amount.ends_with("/s")) amount.remove_suffix(2);
+  if (const auto rate = amount_in(amount)) return *rate;
   return fail(Errc::usage, in_quotes(text) + ": not a rate", "2GiB/s, 100MB/s, ...");
+}
+
+Result<std::uint64_t> parse_bytes(std::string_view text) {
+  if (const auto bytes = amount_in(text)) return *bytes;
+  return fail(Errc::usage, in_quotes(text) + ": not an amount", "64MiB, 4GiB, ...");
 }
 
 double rate_of(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept {

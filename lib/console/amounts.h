@@ -24,6 +24,9 @@ std::string clock_text(std::chrono::seconds time);
 /// second. Errc::usage.
 Result<std::uint64_t> parse_rate(std::string_view text);
 
+/// An amount as people type it, in the same units: "64MiB", "4 G". At least a byte. Errc::usage.
+Result<std::uint64_t> parse_bytes(std::string_view text);
+
 /// Bytes per second; 0 where no time has passed.
 double rate_of(std::uint64_t bytes, std::chrono::nanoseconds time) noexcept;
 

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/escape.h"
+#include "console/amounts.h"
 #include "ferry/uri.h"
 
 namespace ferry {
@@ -16,6 +18,16 @@ bool is_stdio(std::string_view argument) {
   return uri && uri->scheme == "stdio";
 }
 
+/// What --rdma-pin says: bytes, or 0 for all.
+Result<std::uint64_t> rdma_pin(const std::string& text) {
+  constexpr std::uint64_t k_least = 1 << 20;
+  if (text == "all") return 0;
+  Result<std::uint64_t> bytes = parse_bytes(text);
+  if (bytes && *bytes < k_least) bytes = fail(Errc::usage, in_quotes(text) + ": less than 1 MiB");
+  if (!bytes) return std::unexpected(of_option("rdma-pin", std::move(bytes).error()));
+  return bytes;
+}
+
 }  // namespace
 
 std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
@@ -24,6 +36,8 @@ std::vector<OptionSpec> with_common_options(std::vector<OptionSpec> own) {
       {"poller", 0, "NAME",
        "wait for events by io_uring, epoll, poll, or auto: the first there is"},
       {"mptcp", 0, "", "tcp over all paths between the hosts at once, where both have MPTCP"},
+      {"rdma-pin", 0, "SIZE",
+       "pin so much of a guest's memory at a time for rdma, or all (default)"},
       {"json", 0, "", "say everything as JSON events on standard output, one a line"},
       {"quiet", 'q', "", "say nothing but errors"},
       {"log-level", 0, "LEVEL", "trace, debug, info, warning (default), error or off"},
@@ -51,6 +65,9 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
     common.runtime.poller = *poller;
   }
   common.runtime.mptcp = line.has("mptcp");
+  if (const auto size = line.text("rdma-pin")) {
+    common.runtime.rdma.most_pinned = FERRY_TRY(rdma_pin(*size));
+  }
   if (common.format == Console::Format::json && std::ranges::any_of(line.words(), is_stdio)) {
     return fail(Errc::usage, "--json: standard output is the line to the peer with stdio:",
                 "say --json on the other side");

@@ -200,7 +200,9 @@ std::string done_text(const Report& report) {
       fmt::format("{} in {}, {}: {}", bytes_text(report.bytes), seconds_text(report.elapsed),
                   rate_text(rate_of(report.bytes, report.elapsed)), proof_text(report.proof));
   if (report.verify == Verify::full) text += ", digest of all memory equal too";
-  if (!report.cipher.empty()) text += ", encrypted";
+  if (!report.cipher.empty()) {
+    text += report.placed_bytes == 0 ? ", encrypted" : ", encrypted but for the pages";
+  }
   if (report.kernel_tls) text += " by the kernel";
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);
   return text;

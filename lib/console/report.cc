@@ -78,6 +78,7 @@ Json json_of(const RoundReport& round) {
 Json json_of(const LaneReport& lane) {
   return {{"lane", lane.lane},
           {"wire_bytes", lane.wire_bytes},
+          {"placed_bytes", lane.placed_bytes},
           {"packets", lane.packets},
           {"resent", lane.resent},
           {"zero_copy_fallbacks", lane.zero_copy_fallbacks},
@@ -118,8 +119,11 @@ std::string report_text(const Report& report) {
                         words_of(report.downtime_parts, k_downtime));
   }
   for (const LaneReport& lane : report.lanes) {
-    text += fmt::format("lane {}: {} on the line in {} packets, {} resent; ms: {}\n", lane.lane,
-                        bytes_text(lane.wire_bytes), lane.packets, lane.resent,
+    const std::string placed =
+        lane.placed_bytes == 0 ? ""
+                               : fmt::format(", {} of them placed", bytes_text(lane.placed_bytes));
+    text += fmt::format("lane {}: {} on the line in {} packets{}, {} resent; ms: {}\n", lane.lane,
+                        bytes_text(lane.wire_bytes), lane.packets, placed, lane.resent,
                         words_of(lane.times, k_lane_times));
   }
   if (!report.limit.empty()) text += report.limit + '\n';

@@ -109,8 +109,15 @@ Result<TlsOptions> tls_options(const CommandLine& line) {
   return options;
 }
 
-std::string not_encrypted_text(const std::string& scheme) {
-  return scheme + " is not encrypted: use it on networks that you trust";
+std::string not_encrypted_text(const ChannelInfo& line) {
+  if (line.within_host) return {};
+  if (!line.encrypted) {
+    return line.scheme + " is not encrypted: use it on networks that you trust";
+  }
+  if (!line.pages_in_clear) return {};
+  return line.scheme +
+         " encrypts all but the pages: who is on the way can read and change memory, so use it on "
+         "networks that you trust";
 }
 
 }  // namespace ferry

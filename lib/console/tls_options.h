@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "console/command_line.h"
+#include "ferry/channel.h"
 #include "ferry/result.h"
 #include "ferry/runtime.h"
 
@@ -17,7 +18,8 @@ std::vector<OptionSpec> with_tls_options(TlsRole role, std::vector<OptionSpec> o
 /// Reads the key file, too: `-` is standard input. Errc::usage, Errc::system.
 Result<TlsOptions> tls_options(const CommandLine& line);
 
-/// Said once of a line that leaves the host with nothing to hide what it carries.
-std::string not_encrypted_text(const std::string& scheme);
+/// What to warn of, once, where a line leaves the host and does not hide all that it carries; else
+/// empty.
+std::string not_encrypted_text(const ChannelInfo& line);
 
 }  // namespace ferry

@@ -1,6 +1,7 @@
 #include "image/image_destination.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +12,8 @@
 #include <utility>
 
 #include "base/escape.h"
+#include "memory/region_io.h"
+#include "memory/zero_page.h"
 
 namespace ferry {
 namespace {
@@ -48,6 +51,52 @@ std::string_view fault_of(std::string_view name) {
   if (name == "." || name == "..") return "the name is a folder's";
   if (name.find('/') != name.npos) return "the name leads out of the output folder";
   if (std::ranges::any_of(name, is_control)) return "the name has control characters";
+  return {};
+}
+
+/// Memory that reads as zeros, and counts against what the machine has.
+Result<std::span<std::byte>> map_landing(const LayoutRegion& region) {
+  if (region.length == 0) return std::span<std::byte>();
+  void* const at =
+      ::mmap(nullptr, region.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) {
+    return fail_sys(Errc::system, errno,
+                    "map " + std::to_string(region.length) + " bytes for the pages of image " +
+                        in_quotes(region.name) + ", which are placed in memory first",
+                    "a transport that streams (tcp://, tls://) needs no memory for it");
+  }
+  return std::span(static_cast<std::byte*>(at), region.length);
+}
+
+enum class Units { data, zeros };
+
+/// Where the units from `from` on end to be of this kind.
+std::uint64_t end_of(Units kind, std::span<const std::byte> memory, std::uint64_t from) {
+  std::uint64_t at = from;
+  while (at < memory.size()) {
+    const std::uint64_t length = std::min<std::uint64_t>(k_unit_bytes, memory.size() - at);
+    if (is_zero(memory.subspan(at, length)) != (kind == Units::zeros)) break;
+    at += length;
+  }
+  return at;
+}
+
+/// Writes memory to the beginning of a file that is one hole; what is zeros stays one. What was
+/// written is given back, so that an image need not be in memory twice.
+Result<void> write_down(std::span<std::byte> memory, const OutputFile& output) {
+  constexpr std::uint64_t k_most_at_once = 1024 * 1024;
+  const MemoryRegion file{.length = memory.size(), .backing = Backing::file, .fd = output.fd()};
+  for (std::uint64_t at = 0; at < memory.size();) {
+    const auto window = memory.subspan(at, std::min(k_most_at_once, memory.size() - at));
+    for (std::uint64_t begin = 0; begin < window.size();) {
+      begin = end_of(Units::zeros, window, begin);
+      const std::uint64_t end = end_of(Units::data, window, begin);
+      FERRY_TRY(store(file, at + begin, window.subspan(begin, end - begin)));
+      begin = end;
+    }
+    (void)::madvise(window.data(), window.size(), MADV_DONTNEED);
+    at += window.size();
+  }
   return {};
 }
 
@@ -89,7 +138,33 @@ Result<GuestMemory> ImageDestination::map_memory(const Layout& wanted) {
   return GuestMemory::create(std::move(regions));
 }
 
+Result<GuestMemory> ImageDestination::map_placed_memory(const Layout& wanted) {
+  const GuestMemory files = FERRY_TRY(map_memory(wanted));
+  std::vector<MemoryRegion> regions(files.regions().begin(), files.regions().end());
+  unmap();
+  for (MemoryRegion& region : regions) {
+    const auto landing = FERRY_TRY(map_landing(wanted.regions[region.id]));
+    landings_.push_back(landing);
+    region.host = landing.data();
+    region.backing = Backing::anonymous;
+    region.fd = -1;
+  }
+  return GuestMemory::create(std::move(regions));
+}
+
+ImageDestination::~ImageDestination() { unmap(); }
+
+void ImageDestination::unmap() noexcept {
+  for (const std::span<std::byte> landing : landings_) {
+    if (!landing.empty()) ::munmap(landing.data(), landing.size());
+  }
+  landings_.clear();
+}
+
 Result<void> ImageDestination::prepare() {
+  for (std::size_t i = 0; i < landings_.size(); ++i) {
+    FERRY_TRY(write_down(landings_[i], outputs_[i]));
+  }
   for (OutputFile& output : outputs_) FERRY_TRY(output.sync());
   // start() finds this out for certain; here the sender still hears of it before it gives the guest
   // up.

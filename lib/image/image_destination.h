@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,10 @@ namespace ferry {
 /// Writes what arrives to image files, as a guest that never runs: prepare() makes them durable,
 /// start() gives them their names. Before that nobody sees them, and dropping the destination
 /// leaves nothing behind. The sender's names are taken for hostile.
+///
+/// Pages that a device places need memory that may be pinned for long, which the pages of a file
+/// may not be: they land in anonymous memory, as much of it as there is image, and prepare() writes
+/// it down.
 class ImageDestination final : public DestinationGuest {
  public:
   struct Options {
@@ -27,10 +32,13 @@ class ImageDestination final : public DestinationGuest {
   /// Checks all that can be known before a sender comes. Errc::system where the folder is missing
   /// or cannot be written to, or where the output exists and is to be kept.
   static Result<std::unique_ptr<ImageDestination>> create(Options options);
+  ~ImageDestination() override;
 
   /// Errc::refused for names and numbers that a sender should not have sent; Errc::system where a
   /// file cannot be made. Regions have a descriptor and no mapping.
   Result<GuestMemory> map_memory(const Layout& wanted) override;
+  /// Regions have a mapping and no descriptor. Errc::system where there is not so much memory.
+  Result<GuestMemory> map_placed_memory(const Layout& wanted) override;
   Result<void> prepare() override;
   Result<void> start(const OwnerToken& token) override;
 
@@ -46,6 +54,7 @@ class ImageDestination final : public DestinationGuest {
   Result<void> check_free(const std::string& name) const;
   Result<void> show_all();
   void take_back(std::size_t shown) noexcept;
+  void unmap() noexcept;
 
   const Options options_;
   const Shape shape_;
@@ -53,6 +62,7 @@ class ImageDestination final : public DestinationGuest {
       folder_;  // that the outputs are in; declared before them, because they use it to the end
   std::vector<std::string> names_;
   std::vector<OutputFile> outputs_;
+  std::vector<std::span<std::byte>> landings_;  // of what is placed: one an output, or none at all
 };
 
 }  // namespace ferry

@@ -35,7 +35,46 @@ Result<void> Link::write(std::span<const iovec> message, std::span<const iovec> 
 
 Result<void> Link::flush() {
   const std::scoped_lock lock(writing_);
+  if (PlacedIo* const io = channel_->facets().placed_io) FERRY_TRY(io->flush());
   return channel_->flush();
+}
+
+Result<void> Link::attach(const GuestMemory& memory) {
+  const std::scoped_lock lock(writing_);
+  return channel_->facets().placed_io->attach(memory);
+}
+
+Result<std::span<std::byte>> Link::staging() {
+  const std::scoped_lock lock(writing_);
+  return channel_->facets().placed_io->staging();
+}
+
+Result<void> Link::put(const wire::PacketHeader& packet, std::span<const iovec> payload) {
+  const std::scoped_lock lock(writing_);
+  if (finished_) return all_was_said();
+  PlacedIo& io = *channel_->facets().placed_io;
+  auto piece = payload.begin();
+  for (const wire::WireRun& run : packet.runs) {
+    if (run.kind != wire::RunKind::raw) continue;
+    FERRY_TRY(io.put(run.run, {static_cast<const std::byte*>(piece->iov_base), piece->iov_len}));
+    ++piece;
+  }
+  return {};
+}
+
+Result<void> Link::settle() {
+  const std::scoped_lock lock(writing_);
+  return channel_->facets().placed_io->flush();
+}
+
+Result<void> Link::admit(const GuestMemory& memory) {
+  FERRY_TRY(channel_->facets().placed_target->admit(memory));
+  admitted_.store(true, std::memory_order_release);
+  return {};
+}
+
+void Link::withdraw() noexcept {
+  if (admitted()) channel_->facets().placed_target->withdraw();
 }
 
 Result<void> Link::send(const wire::ControlFrame& frame) {

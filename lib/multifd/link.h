@@ -1,6 +1,7 @@
 // A channel that carries whole messages: control frames, packets, or on a solo channel both.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -25,7 +26,8 @@ class Link {
   Result<void> write(std::span<const iovec> message);
   /// Thread-safe. The same, with memory on loan behind the message, until flush().
   Result<void> write(std::span<const iovec> message, std::span<const iovec> lent);
-  /// Thread-safe. Blocks until the peer has acknowledged all that is on loan.
+  /// Thread-safe. Blocks until the peer has acknowledged all that is on loan, and until all that
+  /// was placed is there.
   Result<void> flush();
   /// Thread-safe. Encodes and writes a control frame.
   Result<void> send(const wire::ControlFrame& frame);
@@ -44,6 +46,28 @@ class Link {
   Result<std::optional<Message>> next();
   /// Blocks until all of `into` is filled.
   Result<void> read_payload(std::span<const iovec> into);
+
+  /// Can pages be put straight into the peer's memory? What follows is for such links; it goes
+  /// through here because a channel's facet belongs to whoever writes. All of it is thread-safe.
+  bool places() const noexcept { return channel_->facets().placed_io != nullptr; }
+  /// PlacedIo::attach(), PlacedIo::staging().
+  Result<void> attach(const GuestMemory& memory);
+  Result<std::span<std::byte>> staging();
+  /// Begins to put the payload of a packet to its place, a piece for each of the packet's raw runs.
+  /// Who reads what is written behind it finds it there. It is on loan until settle() or flush(),
+  /// in a staging buffer until that comes round again.
+  Result<void> put(const wire::PacketHeader& packet, std::span<const iovec> payload);
+  /// PlacedIo::flush(): all of it is there.
+  Result<void> settle();
+
+  /// Can the peer put pages straight into memory here?
+  bool is_target() const noexcept { return channel_->facets().placed_target != nullptr; }
+  /// Thread-safe. Lets it: PlacedTarget::admit().
+  Result<void> admit(const GuestMemory& memory);
+  /// Thread-safe. Has it been let?
+  bool admitted() const noexcept { return admitted_.load(std::memory_order_acquire); }
+  /// Thread-safe. Ends that, where it has been: PlacedTarget::withdraw().
+  void withdraw() noexcept;
 
   void cancel(Errc why) noexcept { channel_->cancel(why); }
   const ChannelInfo& info() const noexcept { return channel_->info(); }
@@ -64,7 +88,8 @@ class Link {
   std::unique_ptr<Channel> channel_;
   Liveness& liveness_;
   std::mutex writing_;
-  bool finished_ = false;  // guarded by writing_
+  bool finished_ = false;               // guarded by writing_
+  std::atomic<bool> admitted_ = false;  // set, with release, behind admit()
 
   // What came along with the last read and was not asked for yet: one system call then brings a
   // payload and the next header together.

@@ -32,7 +32,8 @@ bool follows(const PageRun& before, const PageRun& after) noexcept {
 }  // namespace
 
 PacketBuilder::PacketBuilder()
-    : staging_(std::make_unique_for_overwrite<std::byte[]>(k_most_bytes)) {
+    : own_staging_(std::make_unique_for_overwrite<std::byte[]>(k_most_bytes)),
+      staging_(own_staging_.get(), k_most_bytes) {
   header_.runs.reserve(wire::k_max_runs);
   header_.checksums.reserve(k_most_bytes / k_unit_bytes);
 }
@@ -44,7 +45,17 @@ bool PacketBuilder::room_for_runs(std::size_t more) const noexcept {
 bool PacketBuilder::full() const noexcept {
   const std::size_t used = std::max<std::size_t>(staged_, header_.payload_bytes);
   return zero_bytes_ >= k_most_zero_bytes || used > room_ - k_piece_bytes ||
-         !room_for_runs(k_piece_bytes / k_unit_bytes);
+         staged_ > staging_.size() - k_piece_bytes || !room_for_runs(k_piece_bytes / k_unit_bytes);
+}
+
+/// Where they lie, or in the staging buffer.
+Result<std::span<const std::byte>> PacketBuilder::bytes_of(const MemoryRegion& region,
+                                                           const PageRun& piece) {
+  if (!stages(region)) return view(region, piece, {});
+  const std::span<std::byte> staging = staging_.subspan(staged_, piece.length);
+  const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
+  if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
+  return staging;
 }
 
 Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageRun& run) {
@@ -52,16 +63,14 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
   const auto begin = Clock::now();
   PageRun piece = run;
   piece.length = std::min<std::uint64_t>(run.length, k_piece_bytes);
-  const bool mapped = region.host != nullptr;
-  const std::span<std::byte> staging =
-      mapped ? std::span<std::byte>{} : std::span(&staging_[staged_], piece.length);
-  const std::span<const std::byte> bytes = FERRY_TRY(view(region, piece, staging));
+  const bool staged = stages(region);
+  const std::span<const std::byte> bytes = FERRY_TRY(bytes_of(region, piece));
 
   // First the scan of the whole piece and then its checksums, so that the clock need not be asked
   // for each unit: a piece fits into a core's cache, and the scan of a unit with data in it ends
   // where the data begin.
   const auto scanned_from = Clock::now();
-  if (!mapped) spent_.read += scanned_from - begin;
+  if (staged) spent_.read += scanned_from - begin;
   std::array<bool, k_piece_bytes / k_unit_bytes> zero;
   for_each_unit(piece.length, [&](std::size_t i, std::uint64_t at, std::uint64_t length) {
     zero[i] = is_zero(bytes.subspan(at, length));
@@ -73,10 +82,11 @@ Result<std::uint64_t> PacketBuilder::add(const MemoryRegion& region, const PageR
     const auto content = bytes.subspan(at, length);
     if (zero[i]) return append_zeros(unit);
     append_unit(unit, content);
-    if (mapped) {
-      in_place_ = true;
+    if (staged) {
+      staged_ = static_cast<std::size_t>(content.data() + length - staging_.data());
+      copied_mapped_ |= region.host != nullptr;
     } else {
-      staged_ = static_cast<std::size_t>(content.data() + length - staging_.get());
+      in_place_ = true;
     }
   });
   spent_.checksum += Clock::now() - checked_from;
@@ -130,8 +140,10 @@ void PacketBuilder::clear() noexcept {
   header_.payload_bytes = 0;
   header_.raw_bytes = 0;
   payload_.clear();
+  staging_ = {own_staging_.get(), k_most_bytes};
   staged_ = 0;
   in_place_ = false;
+  copied_mapped_ = false;
   zero_bytes_ = 0;
   spent_ = {};
 }

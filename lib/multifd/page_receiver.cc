@@ -56,6 +56,7 @@ void PageReceiver::join() {
 
 void PageReceiver::read_lane(std::uint16_t index, Link& link) {
   const auto read_all = [&]() -> Result<void> {
+    if (link.is_target()) FERRY_TRY(link.admit(memory_));
     while (true) {
       const auto begin = Clock::now();
       const auto message = FERRY_TRY(link.next());
@@ -96,6 +97,18 @@ Result<void> PageReceiver::freeze() {
   if (round_begun_) return fail(Errc::protocol, "the last round has not ended");
   frozen_ = true;
   return {};
+}
+
+void PageReceiver::withdraw() noexcept {
+  std::vector<Link*> links;
+  {
+    const std::scoped_lock lock(mutex_);
+    for (const auto& link : links_) {
+      if (link) links.push_back(link.get());  // they stay until this ends
+    }
+  }
+  for (Link* const link : links) link->withdraw();
+  control_.withdraw();
 }
 
 Result<void> PageReceiver::arrive() {
@@ -162,6 +175,7 @@ PageReceiver::Totals PageReceiver::totals() const {
                 .rounds = 0};
   for (const auto& lane : lanes_) {
     totals.wire_bytes += lane->wire_bytes();
+    totals.placed_bytes += lane->placed_bytes();
     totals.packets += lane->packets();
   }
   const std::scoped_lock lock(mutex_);

@@ -30,7 +30,8 @@ class PageReceiver {
   /// whoever reads that at the other end must be there still, or it must be cancelled before.
   ~PageReceiver();
 
-  /// Thread-safe. Starts the thread of a lane, once for each index; ignored after cancel().
+  /// Thread-safe. Starts the thread of a lane, once for each index; ignored after cancel(). Where
+  /// the link can be a target, the lane first lets the source place pages in the memory.
   Result<void> add_lane(std::uint16_t index, std::unique_ptr<Link> link);
 
   /// Thread-safe. Wakes every lane.
@@ -45,6 +46,7 @@ class PageReceiver {
   }
   struct Totals {
     std::uint64_t wire_bytes = 0;
+    std::uint64_t placed_bytes = 0;
     std::uint64_t packets = 0;
     std::uint64_t zero_bytes = 0;
     std::uint64_t resent_units = 0;
@@ -62,6 +64,9 @@ class PageReceiver {
 
   /// The last round is over: no packet is taken any more. Errc::protocol where another has begun.
   Result<void> freeze();
+  /// Thread-safe. The source can place no page any more, on any lane, the solo channel's too.
+  /// Blocks for as long as the device needs.
+  void withdraw() noexcept;
   /// When frozen.
   wire::Transcript transcript() const;
   std::uint64_t units_received() const { return received_.count(); }

@@ -15,10 +15,9 @@ constexpr std::size_t k_queue_items = 64;
 
 }  // namespace
 
-PageSender::PageSender(const GuestMemory& memory, const LaneOptions& options,
-                       std::function<void(Error)> on_failure)
+PageSender::PageSender(const GuestMemory& memory, const LaneOptions& options, LaneEvents events)
     : memory_(memory),
-      on_failure_(std::move(on_failure)),
+      events_(std::move(events)),
       options_(options),
       work_(k_queue_items, k_queue_items / 2) {}
 
@@ -28,7 +27,7 @@ Result<void> PageSender::add_lane(Link& link) {
   const std::scoped_lock lock(mutex_);
   const auto index = static_cast<std::uint16_t>(lanes_.size());
   lanes_.push_back(std::make_unique<SendLane>(index, link, memory_, work_, options_,
-                                              unbounded_.get_token(), on_failure_));
+                                              unbounded_.get_token(), events_));
   return lanes_.back()->start();
 }
 
@@ -91,6 +90,7 @@ PageSender::Totals PageSender::totals() const {
   for (const auto& lane : lanes_) {
     const SendCounters& of_lane = lane->counters();
     totals.wire_bytes += of_lane.wire_bytes.load(std::memory_order_relaxed);
+    totals.placed_bytes += of_lane.placed_bytes.load(std::memory_order_relaxed);
     totals.zero_bytes += of_lane.zero_bytes.load(std::memory_order_relaxed);
     totals.resent_units += of_lane.resent_units.load(std::memory_order_relaxed);
     totals.wait_micros += of_lane.wait_micros.load(std::memory_order_relaxed);

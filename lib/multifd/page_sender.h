@@ -13,11 +13,10 @@
 namespace ferry {
 
 /// Spreads the pages of a round over its lanes. One thread drives it (submit, rounds); resend()
-/// comes from the control channel's reader. `on_failure` is called from lanes' threads.
+/// comes from the control channel's reader.
 class PageSender {
  public:
-  PageSender(const GuestMemory& memory, const LaneOptions& options,
-             std::function<void(Error)> on_failure);
+  PageSender(const GuestMemory& memory, const LaneOptions& options, LaneEvents events);
   /// Waits for the lanes' threads: close() before, and cancel the links unless all is sent.
   ~PageSender();
 
@@ -49,6 +48,7 @@ class PageSender {
 
   struct Totals {
     std::uint64_t wire_bytes = 0;
+    std::uint64_t placed_bytes = 0;
     std::uint64_t zero_bytes = 0;
     std::uint64_t packets = 0;
     std::uint64_t resent_units = 0;
@@ -61,7 +61,7 @@ class PageSender {
 
  private:
   const GuestMemory& memory_;
-  std::function<void(Error)> on_failure_;
+  const LaneEvents events_;
   const LaneOptions options_;
   std::stop_source unbounded_;
   WorkQueue work_;

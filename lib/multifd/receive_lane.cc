@@ -45,7 +45,11 @@ Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& lin
   FERRY_TRY(admit(packet.header));
   const TimeSpan reading;
   const auto decrypted_before = decrypting(link.crypto_clock());
-  FERRY_TRY(read_payload(packet.header, link));
+  if ((packet.header.flags & wire::k_placed) != 0) {
+    FERRY_TRY(find_payload(packet.header, link));
+  } else {
+    FERRY_TRY(read_payload(packet.header, link));
+  }
   LaneTimes spent = reading.in_channel(decrypting(link.crypto_clock()) - decrypted_before);
   faults_.fetch_add(reading.page_faults(), std::memory_order_relaxed);
   record_packet(transcript_, packet.checksum, packet.header.payload_bytes);
@@ -62,21 +66,24 @@ Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& lin
 LaneReport ReceiveLane::report() const {
   return {.lane = index_,
           .wire_bytes = wire_bytes(),
+          .placed_bytes = placed_bytes(),
           .packets = packets(),
           .resent = damaged_units_.load(std::memory_order_relaxed),
           .times = clock_.times()};
 }
 
+std::unexpected<Error> ReceiveLane::refuse(const wire::PacketHeader& header,
+                                           std::string_view why) const {
+  return fail(Errc::protocol,
+              fmt::format("packet {} on channel {}: {}", header.sequence, index_, why));
+}
+
 Result<void> ReceiveLane::admit(const wire::PacketHeader& header) const {
-  const auto refuse = [&](std::string why) {
-    return fail(Errc::protocol,
-                fmt::format("packet {} on channel {}: {}", header.sequence, index_, why));
-  };
   if (header.sequence != transcript_.packets) {
-    return refuse(fmt::format("expected sequence {}", transcript_.packets));
+    return refuse(header, fmt::format("expected sequence {}", transcript_.packets));
   }
   if (round_ended_ && (header.flags & wire::k_resend) == 0) {
-    return refuse("the round has ended on this channel");
+    return refuse(header, "the round has ended on this channel");
   }
   for (const wire::WireRun& run : header.runs) (void)FERRY_TRY(receiver_.memory_.check(run.run));
   return {};
@@ -102,6 +109,21 @@ Result<void> ReceiveLane::read_payload(const wire::PacketHeader& header, Link& l
     into.push_back({place.data(), place.size()});
   }
   return link.read_payload(into);
+}
+
+/// The channel promises that what was put before the header was written is in memory by now.
+Result<void> ReceiveLane::find_payload(const wire::PacketHeader& header, const Link& link) {
+  if (!link.admitted()) return refuse(header, "it was placed, where nobody was let to");
+  at_.clear();
+  for (const wire::WireRun& run : header.runs) {
+    if (run.kind != wire::RunKind::raw) continue;
+    if (FERRY_TRY(receiver_.memory_.check(run.run))->host == nullptr) {
+      return refuse(header, "it was placed in a region that is not mapped");
+    }
+    at_.push_back(FERRY_TRY(receiver_.memory_.at(run.run)));
+  }
+  placed_bytes_.fetch_add(header.payload_bytes, std::memory_order_relaxed);
+  return {};
 }
 
 Result<void> ReceiveLane::settle(const wire::PacketHeader& header) {

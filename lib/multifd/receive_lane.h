@@ -19,7 +19,8 @@ class PageReceiver;
 /// Reads the payload of one packet after another to where it belongs, checks every unit there, asks
 /// again for what is damaged. Mapped memory is read into directly; memory behind a descriptor goes
 /// through a buffer of the lane and pwrite, which costs less than the page faults of a mapping.
-/// One thread at a time uses a lane; its counters may be read by any.
+/// What the source has placed is there already, and is only checked. One thread at a time uses a
+/// lane; its counters may be read by any.
 class ReceiveLane {
  public:
   ReceiveLane(std::uint16_t index, PageReceiver& receiver) : receiver_(receiver), index_(index) {}
@@ -31,6 +32,9 @@ class ReceiveLane {
   /// When the receiver is frozen.
   wire::LaneTranscript transcript() const { return transcript_; }
   std::uint64_t wire_bytes() const noexcept { return wire_bytes_.load(std::memory_order_relaxed); }
+  std::uint64_t placed_bytes() const noexcept {
+    return placed_bytes_.load(std::memory_order_relaxed);
+  }
   std::uint64_t packets() const noexcept { return packets_.load(std::memory_order_relaxed); }
   std::uint64_t page_faults() const noexcept { return faults_.load(std::memory_order_relaxed); }
   /// Thread-safe.
@@ -42,7 +46,9 @@ class ReceiveLane {
 
   Result<void> deal_with(const wire::DecodedHeader& packet, Link& link);
   Result<void> admit(const wire::PacketHeader& header) const;
+  std::unexpected<Error> refuse(const wire::PacketHeader& header, std::string_view why) const;
   Result<void> read_payload(const wire::PacketHeader& header, Link& link);
+  Result<void> find_payload(const wire::PacketHeader& header, const Link& link);
   Result<void> settle(const wire::PacketHeader& header);
   Result<void> settle_zeros(const PageRun& run);
   Result<void> settle_data(const wire::PacketHeader& header, const PageRun& run,
@@ -58,6 +64,7 @@ class ReceiveLane {
   const std::uint16_t index_;
   wire::LaneTranscript transcript_;
   std::atomic<std::uint64_t> wire_bytes_ = 0;
+  std::atomic<std::uint64_t> placed_bytes_ = 0;
   std::atomic<std::uint64_t> packets_ = 0;
   std::atomic<std::uint64_t> faults_ = 0;  // pages touched for the first time
   std::atomic<std::uint64_t> damaged_units_ = 0;
@@ -66,7 +73,7 @@ class ReceiveLane {
   bool round_ended_ = false;
 
   std::vector<std::byte> buffer_;         // for regions without a mapping; grows to one payload
-  std::vector<std::span<std::byte>> at_;  // where each run of the packet was read to
+  std::vector<std::span<std::byte>> at_;  // where each raw run of the packet is
   std::vector<PageRun> bad_;              // damaged in this packet
   std::map<Unit, unsigned> outstanding_;  // damaged units, and how often they were asked for
 };

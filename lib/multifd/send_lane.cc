@@ -23,9 +23,11 @@ std::uint64_t units_of(std::span<const PageRun> runs) noexcept {
 constexpr std::size_t k_encrypted_bytes = 256 * 1024;
 
 /// How large a packet may be, at a rate in bytes per second (0: no bound): a lane that sends seldom
-/// sends little, so that the rate holds over short times too.
-std::size_t room_for(std::uint64_t rate, const ChannelInfo& info) noexcept {
-  const std::size_t most = info.encrypted ? k_encrypted_bytes : PacketBuilder::k_most_bytes;
+/// sends little, so that the rate holds over short times too. A payload that is placed passes no
+/// cipher.
+std::size_t room_for(std::uint64_t rate, const Link& link) noexcept {
+  const bool enciphered = link.info().encrypted && !link.places();
+  const std::size_t most = enciphered ? k_encrypted_bytes : PacketBuilder::k_most_bytes;
   if (rate == 0) return most;
   return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, most));
 }
@@ -45,15 +47,15 @@ std::size_t next_room(std::size_t room, std::chrono::nanoseconds took) noexcept 
 }  // namespace
 
 SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
-                   const LaneOptions& options, std::stop_token unbounded,
-                   std::function<void(Error)> on_failure)
+                   const LaneOptions& options, std::stop_token unbounded, LaneEvents events)
     : index_(index),
       link_(link),
       memory_(memory),
       work_(work),
       options_(options),
       unbounded_(std::move(unbounded)),
-      on_failure_(std::move(on_failure)),
+      events_(std::move(events)),
+      places_(link.places()),
       room_(k_first_bytes) {}
 
 SendLane::~SendLane() {
@@ -93,7 +95,7 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
                                               "refused (any more)",
                                               nak.sequence, index_));
     }
-    if (in_place && motion_ == Motion::running) {
+    if (in_place && mapped_ == Mapped::in_place && motion_ == Motion::running) {
       return fail(Errc::protocol,
                   fmt::format("NAK of packet {} on channel {}: it was LIVE", nak.sequence, index_));
     }
@@ -126,9 +128,16 @@ void SendLane::round_acknowledged() {
   if (since) counters_.clock.add({.receiver = Clock::now() - *since});
 }
 
+std::uint64_t SendLane::zero_copy_fallbacks() const noexcept {
+  const ZeroCopyIo* const io = link_.zero_copy();
+  return counters_.placed_copies.load(std::memory_order_relaxed) +
+         (io == nullptr ? 0 : io->zero_copy_fallbacks());
+}
+
 LaneReport SendLane::report() const {
   LaneReport report{.lane = index_,
                     .wire_bytes = counters_.wire_bytes.load(std::memory_order_relaxed),
+                    .placed_bytes = counters_.placed_bytes.load(std::memory_order_relaxed),
                     .packets = transcript().packets,
                     .resent = counters_.resent_units.load(std::memory_order_relaxed),
                     .zero_copy_fallbacks = zero_copy_fallbacks(),
@@ -144,10 +153,27 @@ wire::LaneTranscript SendLane::transcript() const {
 }
 
 void SendLane::loop() {
-  if (auto served = serve(); !served) on_failure_(std::move(served).error());
+  if (auto served = serve(); !served) events_.failed(std::move(served).error());
+}
+
+/// Pins what is mapped, where it is to be put from. A machine that allows too little of that is no
+/// reason to fail: what is pinned in any case are the staging buffers.
+Result<void> SendLane::attach() {
+  const auto is_mapped = [](const MemoryRegion& region) { return region.host != nullptr; };
+  if (!places_ || !std::ranges::any_of(memory_.regions(), is_mapped)) return {};
+  auto attached = link_.attach(memory_);
+  if (attached || attached.error().code != Errc::system) return attached;
+  packet_.copy_mapped();
+  {
+    const std::scoped_lock lock(mutex_);
+    mapped_ = Mapped::copied;
+  }
+  if (events_.copies_instead) events_.copies_instead(attached.error());
+  return {};
 }
 
 Result<void> SendLane::serve() {
+  FERRY_TRY(attach());
   while (true) {
     if (const auto order = next_order()) {
       FERRY_TRY(obey(*order));
@@ -191,6 +217,9 @@ std::optional<PageWork> SendLane::wait_for_work() {
 Result<void> SendLane::obey(const Order& order) {
   FERRY_TRY(send_packet(0, 0));
   if (order.runs.empty()) {
+    // Settled before and not behind it, and so is what is sent again: a lane at the other side
+    // stops to read when its round is over, and may have pinned what others are waiting for.
+    if (places_) FERRY_TRY(link_.settle());
     FERRY_TRY(send_packet(wire::k_end_round, 0));
     {
       const std::scoped_lock lock(mutex_);
@@ -215,12 +244,20 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
   const std::uint64_t rate = options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0;
   for (PageRun rest = work.run; rest.length > 0;) {
-    packet_.set_room(std::min(room_for(rate, link_.info()), room_));
+    packet_.set_room(std::min(room_for(rate, link_), room_));
+    FERRY_TRY(stage(region));
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
     rest.offset += taken;
     rest.length -= taken;
   }
+  return {};
+}
+
+/// What is put from a buffer needs one of the link's, another for each packet.
+Result<void> SendLane::stage(const MemoryRegion& region) {
+  if (!places_ || packet_.has_loan() || !packet_.stages(region)) return {};
+  packet_.lend(FERRY_TRY(link_.staging()));
   return {};
 }
 
@@ -236,6 +273,7 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
       const bool live = packet_.in_place() && motion_ == Motion::running;
       header.flags |= live ? wire::k_live : wire::k_stable;
     }
+    if (places_ && header.payload_bytes > 0) header.flags |= wire::k_placed;
     header.round = round_;
     header.sequence = transcript_.packets;
     encoded = wire::encode(header);
@@ -247,6 +285,10 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
   counters_.wire_bytes.fetch_add(encoded.bytes.size() + header.payload_bytes,
                                  std::memory_order_relaxed);
   counters_.zero_bytes.fetch_add(packet_.zero_bytes(), std::memory_order_relaxed);
+  if ((header.flags & wire::k_placed) != 0) {
+    counters_.placed_bytes.fetch_add(header.payload_bytes, std::memory_order_relaxed);
+    if (packet_.copied_mapped()) counters_.placed_copies.fetch_add(1, std::memory_order_relaxed);
+  }
   FERRY_TRY(put(encoded));
   packet_.clear();
   return {};
@@ -268,10 +310,16 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
   return written;
 }
 
-/// Memory of the guest may go on loan; a header and the staging buffer are used again at once.
+/// Memory of the guest may go on loan; a header and the staging buffer are used again at once,
+/// unless the buffer is the link's.
 Result<void> SendLane::write(const wire::EncodedHeader& header) {
-  const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
   std::vector<iovec> message{piece_of(header.bytes)};
+  if ((packet_.header().flags & wire::k_placed) != 0) {
+    FERRY_TRY(link_.put(packet_.header(), packet_.payload()));
+    if ((packet_.header().flags & wire::k_resend) != 0) FERRY_TRY(link_.settle());
+    return link_.write(message);
+  }
+  const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
   if (lend && link_.zero_copy() && link_.zero_copy()->worthwhile()) {
     return link_.write(message, packet_.payload());
   }

@@ -37,9 +37,19 @@ struct LaneOptions {
   BandwidthLimit* bandwidth = nullptr;  ///< shared by all of them; null: none
 };
 
+/// Who hears what happens in lanes, from their threads.
+struct LaneEvents {
+  std::function<void(Error)> failed;
+  /// Memory cannot be put from where it lies, and why: it is copied first. Once a lane. Empty:
+  /// nobody hears it.
+  std::function<void(const Error&)> copies_instead{};
+};
+
 /// Counters of one lane. Written by its thread, read by any: relaxed, each for itself.
 struct SendCounters {
   std::atomic<std::uint64_t> wire_bytes = 0;
+  std::atomic<std::uint64_t> placed_bytes = 0;   ///< of wire_bytes
+  std::atomic<std::uint64_t> placed_copies = 0;  ///< packets, of mapped memory that was copied
   std::atomic<std::uint64_t> zero_bytes = 0;
   std::atomic<std::uint64_t> resent_units = 0;
   std::atomic<std::uint64_t> wait_micros = 0;  ///< without work
@@ -49,11 +59,14 @@ struct SendCounters {
 /// Takes runs, in a thread of its own, from the queue that all lanes share, and orders that are for
 /// this lane alone. Orders go first. The thread ends when the queue is closed, or at the first
 /// failure, which it reports.
+///
+/// Over a link that places, the payload of a packet is put straight into the peer's memory, and the
+/// packet says so. Mapped memory is put from where it lies, and copied first where too little of it
+/// can be pinned; memory behind a descriptor is read into the link's staging buffers.
 class SendLane {
  public:
   SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
-           const LaneOptions& options, std::stop_token unbounded,
-           std::function<void(Error)> on_failure);
+           const LaneOptions& options, std::stop_token unbounded, LaneEvents events);
   /// The queue must be closed, and the link cancelled unless all is sent: waits for the thread.
   ~SendLane();
 
@@ -84,10 +97,7 @@ class SendLane {
   LaneReport report() const;
   const SendCounters& counters() const noexcept { return counters_; }
   /// Thread-safe.
-  std::uint64_t zero_copy_fallbacks() const noexcept {
-    const ZeroCopyIo* const io = link_.zero_copy();
-    return io == nullptr ? 0 : io->zero_copy_fallbacks();
-  }
+  std::uint64_t zero_copy_fallbacks() const noexcept;
 
  private:
   struct Order {
@@ -95,10 +105,15 @@ class SendLane {
     unsigned attempt = 0;
   };
 
+  /// How memory that is mapped leaves.
+  enum class Mapped { in_place, copied };
+
   void loop();
+  Result<void> attach();
   Result<void> serve();
   Result<void> obey(const Order& order);
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
+  Result<void> stage(const MemoryRegion& region);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
   Result<void> put(const wire::EncodedHeader& header);
   Result<void> write(const wire::EncodedHeader& header);
@@ -111,15 +126,17 @@ class SendLane {
   WorkQueue& work_;
   const LaneOptions options_;
   const std::stop_token unbounded_;  // requested: the bandwidth is of no matter any more
-  std::function<void(Error)> on_failure_;
+  const LaneEvents events_;
   SendCounters counters_;
 
+  const bool places_;
   PacketBuilder packet_;  // the lane's thread alone
   std::size_t room_;      // likewise: what the line lets a packet have, in bytes
 
   mutable std::mutex mutex_;  // guards the rest, which other threads touch too
   std::uint32_t round_ = 0;
   Motion motion_ = Motion::still;
+  Mapped mapped_ = Mapped::in_place;
   std::deque<Order> orders_;
   wire::LaneTranscript transcript_;
   std::uint64_t next_nak_ = 0;       // the lowest sequence that may still be refused

@@ -39,7 +39,7 @@ Conversation::~Conversation() {
 Result<void> Conversation::start(std::stop_token stop) {
   // The other channels of the session are of the same transport, and fall short as well.
   const std::string& shortfall = link_.info().shortfall;
-  if (!shortfall.empty() && observer_.warning) observer_.warning({shortfall});
+  if (!shortfall.empty()) warn(shortfall);
   reader_ = FERRY_TRY(start_thread("ferry-control", [this] { read_all(); }));
   pulse_.emplace(
       loop_, liveness_, timeout_, [this] { beat(); },
@@ -62,7 +62,15 @@ void Conversation::beat() {
   std::unique_lock lock(mutex_);
   const wire::Heartbeat peer = peer_;
   lock.unlock();
-  observer_.progress(role_.progress(peer));
+  const Progress progress = role_.progress(peer);
+  const std::scoped_lock telling(telling_);
+  observer_.progress(progress);
+}
+
+void Conversation::warn(const std::string& text) {
+  if (!observer_.warning) return;
+  const std::scoped_lock telling(telling_);
+  observer_.warning({text});
 }
 
 void Conversation::stop_requested() {

@@ -61,6 +61,9 @@ class Conversation {
   /// Thread-safe. The first failure anywhere, where there was one.
   Result<void> whole() const;
 
+  /// Thread-safe. Tells the observer.
+  void warn(const std::string& text);
+
   /// Thread-safe. What the peer's last heartbeat said has arrived there.
   std::uint64_t peer_verified();
 
@@ -99,6 +102,7 @@ class Conversation {
   EventLoop& loop_;
   const std::chrono::milliseconds timeout_;
   const Observer observer_;
+  std::mutex telling_;  // the observer hears one thing at a time
   Liveness liveness_;
   Link link_;
   const Role role_;

@@ -145,6 +145,7 @@ Result<void> Destination::run() {
     return {};
   }
   (void)enter(DestinationEvent::failed);
+  if (pages_) pages_->withdraw();
   if (rendezvous_) rendezvous_->admission().end();
   return std::unexpected(conversation_->give_up(std::move(done).error()));
 }
@@ -159,12 +160,28 @@ Result<void> Destination::receive() {
 
 Result<void> Destination::on(const wire::LayoutFrame& frame) {
   FERRY_TRY(enter(DestinationEvent::layout));
-  memory_ = FERRY_TRY(guest_.map_memory(frame.layout));
+  memory_ = FERRY_TRY(map_memory(frame.layout));
   if (memory_.layout() != frame.layout) {
     return fail(Errc::guest, "map memory: it is not what the sender's layout asks for");
   }
-  if (solo_) receive_pages(1);
+  if (solo_) {
+    if (conversation_->link().is_target()) FERRY_TRY(conversation_->link().admit(memory_));
+    receive_pages(1);
+  }
   return conversation_->send(wire::LayoutAck{});
+}
+
+/// All channels of a session are of one transport: what the control channel can do, the lanes can.
+Result<GuestMemory> Destination::map_memory(const Layout& wanted) {
+  if (!conversation_->link().is_target()) return guest_.map_memory(wanted);
+  GuestMemory memory = FERRY_TRY(guest_.map_placed_memory(wanted));
+  for (const MemoryRegion& region : memory.regions()) {
+    if (region.host != nullptr || region.length == 0) continue;
+    return fail(Errc::unsupported,
+                fmt::format("map memory: '{}' is not mapped, and pages cannot be placed in it",
+                            region.name));
+  }
+  return memory;
 }
 
 Result<void> Destination::on(const wire::AddChannels& frame) {
@@ -190,6 +207,7 @@ Result<void> Destination::on(const wire::Prepare& frame) {
     return fail(Errc::protocol, "prepare: no round has ended yet");
   }
   FERRY_TRY(pages_->freeze());
+  pages_->withdraw();  // what is verified, loaded and run from here on, no peer can write to
   const wire::Transcript ours = pages_->transcript();
   if (frame.transcript != ours || !pages_->complete()) {
     return fail(
@@ -363,6 +381,7 @@ void Destination::add_to(Report& report) const {
   if (!pages_) return;
   const PageReceiver::Totals totals = pages_->totals();
   report.wire_bytes = totals.wire_bytes;
+  report.placed_bytes = totals.placed_bytes;
   report.zero_bytes = totals.zero_bytes;
   report.resent = totals.resent_units;
   report.suspect = totals.suspect_units;

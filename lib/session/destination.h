@@ -53,6 +53,7 @@ class Destination {
   template <class Frame>
   Result<void> on(const Frame& frame);
 
+  Result<GuestMemory> map_memory(const Layout& wanted);
   void receive_pages(unsigned lanes);
   Result<bool> intercept(const wire::ControlFrame& frame);
   Result<void> load_state();

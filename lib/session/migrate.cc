@@ -138,6 +138,10 @@ unsigned default_channels() noexcept {
   return std::clamp(std::thread::hardware_concurrency(), 1u, 4u);
 }
 
+Result<GuestMemory> DestinationGuest::map_placed_memory(const Layout& wanted) {
+  return map_memory(wanted);
+}
+
 Outcome send(Runtime& runtime, SourceGuest& guest, std::string_view uri, const SendOptions& options,
              std::stop_token stop) {
   if (auto sane = check(options); !sane) return failed(Owner::source, std::move(sane).error());

@@ -18,7 +18,8 @@ RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
       stop_(std::move(stop)),
       session_(fresh_session_id()),
       sender_(memory, {.zero_copy = options.zero_copy, .bandwidth = options.bandwidth},
-              [this](Error error) { conversation_->fail(std::move(error)); }) {}
+              {.failed = [this](Error error) { conversation_->fail(std::move(error)); },
+               .copies_instead = [this](const Error& why) { copies_instead(why); }}) {}
 
 RemoteRecipient::~RemoteRecipient() = default;
 
@@ -307,6 +308,12 @@ Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
   return true;
 }
 
+/// It is the same on all lanes, and people want to hear it once.
+void RemoteRecipient::copies_instead(const Error& why) {
+  if (warned_.exchange(true, std::memory_order_relaxed)) return;
+  conversation_->warn("pages are copied before they are placed: " + why.text());
+}
+
 void RemoteRecipient::cut(Errc why) {
   sender_.close();
   const std::scoped_lock lock(mutex_);
@@ -341,6 +348,7 @@ Progress RemoteRecipient::progress(const wire::Heartbeat& peer) const {
 void RemoteRecipient::add_to(Report& report) const {
   const PageSender::Totals totals = sender_.totals();
   report.wire_bytes = totals.wire_bytes;
+  report.placed_bytes = totals.placed_bytes;
   report.packets = totals.packets;
   report.zero_bytes = totals.zero_bytes;
   report.resent = totals.resent_units;

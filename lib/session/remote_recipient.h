@@ -59,6 +59,7 @@ class RemoteRecipient final : public Recipient, private StateSink {
   Result<void> converse(std::unique_ptr<Channel> channel);
   Result<void> open_lanes();
   Result<bool> intercept(const wire::ControlFrame& frame);
+  void copies_instead(const Error& why);
   void cut(Errc why);
   void watch_progress();
   void expect_ready();
@@ -93,6 +94,7 @@ class RemoteRecipient final : public Recipient, private StateSink {
   bool cut_ = false;
   std::optional<wire::LaneTimesFrame> receiver_;  // where its lanes' time went
   std::vector<std::unique_ptr<Link>> links_;
+  std::atomic<bool> warned_ = false;  // guards nothing else
   PageSender sender_;
   // Begun and ended writes of device state: odd while one is under way. The watch wants no more.
   std::atomic<std::uint64_t> state_frames_ = 0;

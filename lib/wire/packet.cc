@@ -64,6 +64,7 @@ std::string_view fault_of(const PacketHeader& header) noexcept {
     return "a payload that is not the sum of its runs";
   }
   if (header.checksums.size() != sums.checksums) return "not one checksum for each unit";
+  if ((header.flags & k_placed) != 0 && header.payload_bytes == 0) return "nothing that was placed";
   return {};
 }
 

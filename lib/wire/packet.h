@@ -25,15 +25,18 @@ enum class RunKind : std::uint8_t {
 
 enum class Codec : std::uint8_t { none = 0, zstd = 1 };  ///< version 1 speaks none
 
-/// Flags of a packet: exactly one of stable, live and end_round; resend only beside stable. The
-/// upper sixteen are critical: an unknown one is refused. An unknown one of the lower is dropped.
+/// Flags of a packet: exactly one of stable, live and end_round; resend only beside stable; placed
+/// only where there is a payload. The upper sixteen are critical: an unknown one is refused. An
+/// unknown one of the lower is dropped.
 enum PacketFlags : std::uint32_t {
   k_stable = 1u << 16,     ///< what was checksummed is what was sent: a mismatch is damage
   k_live = 1u << 17,       ///< the guest may have written in between: a mismatch is a suspect
   k_resend = 1u << 18,     ///< answers a NAK
   k_end_round = 1u << 19,  ///< carries nothing, ends the round on this lane
+  k_placed = 1u << 20,     ///< the payload is in its place already, and not on the line
 };
-inline constexpr std::uint32_t k_known_flags = k_stable | k_live | k_resend | k_end_round;
+inline constexpr std::uint32_t k_known_flags =
+    k_stable | k_live | k_resend | k_end_round | k_placed;
 
 /// A run on its way: not empty, and it begins on a unit.
 struct WireRun {
@@ -45,7 +48,8 @@ struct WireRun {
 };
 
 /// A packet without its payload. It has at least one run, unless it is an end of round: that has
-/// neither runs nor payload. The payload follows on the line: the runs' shares, in order.
+/// neither runs nor payload. The payload follows on the line: the runs' shares, in order. Of a
+/// placed packet nothing follows, and payload_bytes is what was put where the runs say.
 /// `checksums` has one XXH3-64 for every unit of every run's payload, in order; units are counted
 /// anew for each run, so that each checksum belongs to one unit of memory.
 struct PacketHeader {

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "channels/socket_address.h"
 #include "ferry/unique_fd.h"
+#include "loop/socket_address.h"
 
 namespace ferry::test {
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <utility>
 
-#include "channels/socket_address.h"
 #include "channels/socket_connect.h"
 #include "ferry/uri.h"
+#include "loop/socket_address.h"
 #include "tests/channels/io.h"
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"

@@ -11,8 +11,8 @@
 #include <string>
 #include <utility>
 
-#include "channels/socket_address.h"
 #include "ferry/uri.h"
+#include "loop/socket_address.h"
 #include "tests/channels/io.h"
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"

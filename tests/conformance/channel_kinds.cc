@@ -19,6 +19,9 @@
 #include "channels/vsock.h"
 #include "examples/seqpacket_transport.h"
 #include "ferry/uri.h"
+#include "rdma/rdma_transport.h"
+#include "rdma/transport.h"
+#include "tests/rdma/fabric.h"
 
 namespace ferry::test {
 namespace {
@@ -32,6 +35,11 @@ std::unique_ptr<Transport> plain_tcp() { return make_tcp_transport(); }
 std::unique_ptr<Transport> multipath_tcp() {
   return make_tcp_transport({.kind = TcpKind::multipath});
 }
+
+std::unique_ptr<Transport> rdma_without_a_device() {
+  return make_rdma_transport_over(Fabric().verbs(), {});
+}
+std::unique_ptr<Transport> rdma_with_a_device() { return make_rdma_transport(); }
 
 /// Over a transport, by a listener at `at`.
 Task<Ends> connect_through(EventLoop& loop, Transport& transport, Uri at) {
@@ -58,6 +66,15 @@ std::function<Result<Ends>(LoopThread&)> over_vsock() {
   }
   return [](LoopThread&) -> Result<Ends> {
     return fail_sys(Errc::unreachable, EADDRNOTAVAIL, "vsock_loopback is not loaded");
+  };
+}
+
+/// Between two ports of a device of this host.
+std::function<Result<Ends>(LoopThread&)> over_rdma() {
+  return [](LoopThread& runner) -> Result<Ends> {
+    auto ends = over(rdma_with_a_device, "rdma://:0")(runner);
+    if (!ends && ends.error().code == Errc::unreachable) ends.error().sys = EADDRNOTAVAIL;
+    return ends;
   };
 }
 
@@ -157,6 +174,10 @@ std::vector<ChannelKind> plain_channels() {
        over(make_unix_transport, "unix://@" + own)},
       {"Vsock", k_polls, k_no_fds, reads_as_a_finish, mib(1), over_vsock(),
        CancelReachesPeer::at_once, ReadsBulk::yes, LoudDestruction::reads_as_a_finish},
+      {"Rdma", k_polls, k_no_fds, is_a_cut, mib(1), over_rdma(),
+       CancelReachesPeer::when_destroyed},
+      {"RdmaWithoutADevice", k_polls, k_no_fds, is_a_cut, mib(4),
+       over(rdma_without_a_device, "rdma://127.0.0.1:0"), CancelReachesPeer::when_destroyed},
       {"SocketPair", k_polls, k_fds, reads_as_a_finish, mib(4),
        [](LoopThread&) { return socket_pair(); }},
       {"AThirdPartys", k_blocks, k_no_fds, is_a_cut, mib(1),

@@ -40,6 +40,13 @@ TEST(Amounts, ARateIsReadAsPeopleTypeIt) {
   EXPECT_EQ(parse_rate("100MB/s"), 100'000'000u);
 }
 
+TEST(Amounts, AnAmountIsARateWithoutItsTime) {
+  EXPECT_EQ(parse_bytes("64MiB"), 64u << 20);
+  EXPECT_EQ(parse_bytes("1.5 G"), 3u << 29);
+  EXPECT_FALSE(parse_bytes("64MiB/s"));
+  EXPECT_FALSE(parse_bytes("0"));
+}
+
 TEST(Amounts, WhatIsNoRateIsRefused) {
   for (const char* text : {"", "fast", "-1", "0", "0.4", "1 parsec", "1/s/s", "1 MiB/h", "nan",
                            "inf", "1e3", "99999999999 TiB", "1  MiB", " 1"}) {

@@ -30,6 +30,7 @@ Report some_report() {
   report.throttle = 20;
   report.lanes = {{.lane = 0,
                    .wire_bytes = 1 << 20,
+                   .placed_bytes = 1 << 19,
                    .packets = 9,
                    .resent = 2,
                    .times = {.checksum = 3ms, .socket = 2500us}}};
@@ -66,6 +67,7 @@ TEST(ReportJson, HasEveryRoundEveryPartOfTheDowntimeAndEveryLane) {
   EXPECT_EQ(report["lanes"][0]["ms"]["socket"], 2.5);
   EXPECT_EQ(report["lanes"][0]["ms"].size(), 10u);
   EXPECT_EQ(report["lanes"][0]["resent"], 2);
+  EXPECT_EQ(report["lanes"][0]["placed_bytes"], 1 << 19);
   EXPECT_EQ(report["throttle"], 20);
   EXPECT_EQ(report["state_bytes"], 77);
   EXPECT_EQ(report["state_sections"], 2);

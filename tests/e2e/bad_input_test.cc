@@ -135,7 +135,7 @@ TEST_F(BadInput, ATransportThatIsUnknown) {
   expect_receive_complaint({"-o", output_ / "out.img", "pigeon://roof:1"}, 2, "pigeon");
 }
 
-TEST_F(BadInput, ATransportThatThisBuildDoesNotHave) {
+TEST_F(BadInput, ATransportThatReachesNobodyHere) {
   const fs::path image = random_image("a.img", 1);
   expect_send_complaint({image, "rdma://127.0.0.1:1"}, 3, "RDMA");
   expect_receive_complaint({"-o", output_ / "out.img", "rdma://127.0.0.1:1"}, 3, "RDMA");

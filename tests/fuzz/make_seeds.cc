@@ -173,6 +173,7 @@ void make_packets(const fs::path& all) {
   corpus.add("zeros", header_alone(packet(1, wire::k_stable, 0, 5 * k_unit_bytes)));
   corpus.add("raw-and-zeros", header_alone(packet(2, wire::k_live, 3, 100, 9)));
   corpus.add("resend", header_alone(packet(3, wire::k_stable | wire::k_resend, 2, 0)));
+  corpus.add("placed", header_alone(packet(3, wire::k_live | wire::k_placed, 2, 100)));
   corpus.add("end-of-round", packet(4, wire::k_end_round, 0, 0));
   Bytes optional = header_alone(packet(0, wire::k_stable, 1, 0));
   optional[16] = std::byte{1};  // the lowest of the optional flags

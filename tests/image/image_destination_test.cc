@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -80,6 +81,41 @@ TEST_F(ImageDestinationTest, AFileHasTheSendersLengthAndTheReceiversName) {
   ASSERT_TRUE(images->start({}));
   EXPECT_THAT(folder_.names(), UnorderedElementsAre("out.img"));
   EXPECT_EQ(read_file(folder_ / "out.img"), "begins" + std::string(4091, '\0'));
+}
+
+TEST_F(ImageDestinationTest, WhatIsPlacedInMemoryIsWrittenDownAndHolesStayHoles) {
+  auto images = destination(folder_.path());
+  constexpr std::uint64_t k_length = (16 << 20) + 5;
+  auto memory = images->map_placed_memory(layout_of({{"a.img", k_length}, {"b.img", 3}, {"c", 0}}));
+  ASSERT_TRUE(memory) << memory.error().text();
+  const MemoryRegion& region = memory->regions()[0];
+  ASSERT_NE(region.host, nullptr);
+  EXPECT_EQ(region.fd, -1) << "the file is not there yet, and says nothing of the memory";
+  std::string content(k_length, '\0');
+  // A unit, one at the end of a window of 1 MiB and one behind it, and the tail.
+  for (const std::uint64_t at : {4096ul, (3ul << 20) - 1, 3ul << 20, k_length - 1}) {
+    content[at] = 'x';
+    region.host[at] = std::byte{'x'};
+  }
+  std::memcpy(memory->regions()[1].host, "bee", 3);
+  ASSERT_TRUE(images->prepare());
+  EXPECT_THAT(folder_.names(), IsEmpty());
+  ASSERT_TRUE(images->start({}));
+  EXPECT_TRUE(read_file(folder_ / "a.img") == content);
+  EXPECT_EQ(read_file(folder_ / "b.img"), "bee");
+  EXPECT_EQ(read_file(folder_ / "c"), "");
+  struct stat status {};
+  ASSERT_EQ(::stat((folder_ / "a.img").c_str(), &status), 0);
+  EXPECT_LE(status.st_blocks * 512, 1 << 20) << "four units have storage, or a block around each";
+}
+
+TEST_F(ImageDestinationTest, MoreThanTheMachineHasIsToldBeforeAnythingIsPlaced) {
+  auto images = destination(folder_ / "out.img");
+  const auto memory = images->map_placed_memory(layout_of({{"huge", std::uint64_t{8} << 40}}));
+  if (memory) GTEST_SKIP() << "this machine gives out more memory than it has";
+  EXPECT_EQ(memory.error().code, Errc::system);
+  EXPECT_THAT(memory.error().text(), HasSubstr("for the pages of image 'huge'"));
+  EXPECT_THAT(folder_.names(), IsEmpty());
 }
 
 TEST_F(ImageDestinationTest, AFolderTakesImagesUnderTheirOwnNames) {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "multifd/lane_transcript.h"
 #include "tests/multifd/test_memory.h"
@@ -45,6 +47,12 @@ class CraftedPacket {
     return *this;
   }
 
+  /// Says that its payload was placed.
+  CraftedPacket& placed() {
+    header_.flags |= wire::k_placed;
+    return *this;
+  }
+
   /// Adds itself to the account that an honest source keeps.
   const CraftedPacket& record(wire::LaneTranscript& lane) const {
     record_packet(lane, wire::encode(header_).checksum, header_.payload_bytes);
@@ -52,6 +60,18 @@ class CraftedPacket {
   }
 
   Bytes header_bytes() const { return wire::encode(header_).bytes; }
+  const Bytes& payload() const noexcept { return payload_; }
+  /// What is to be put, and where.
+  std::vector<std::pair<PageRun, std::span<const std::byte>>> pieces() const {
+    std::vector<std::pair<PageRun, std::span<const std::byte>>> pieces;
+    std::size_t at = 0;
+    for (const wire::WireRun& run : header_.runs) {
+      if (run.kind != wire::RunKind::raw) continue;
+      pieces.emplace_back(run.run, std::span(payload_).subspan(at, run.payload_bytes));
+      at += run.payload_bytes;
+    }
+    return pieces;
+  }
   Bytes bytes() const {
     Bytes all = header_bytes();
     all.insert(all.end(), payload_.begin(), payload_.end());

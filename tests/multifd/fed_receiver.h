@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -15,23 +16,31 @@
 #include "multifd/page_receiver.h"
 #include "tests/channels/io.h"
 #include "tests/multifd/crafted_packet.h"
+#include "tests/multifd/placing_line.h"
 
 namespace ferry::test {
+
+/// How the payload of its packets comes.
+enum class Carried { streamed, placed };
 
 /// Has roomy lines to the receiver: what a test writes to a lane that has failed does not wait.
 class FedReceiver {
  public:
-  explicit FedReceiver(const GuestMemory& memory, unsigned lanes = 1)
-      : FedReceiver(memory, lanes, make_buffer_pair(k_room)) {}
+  explicit FedReceiver(const GuestMemory& memory, unsigned lanes = 1,
+                       Carried carried = Carried::streamed)
+      : FedReceiver(memory, lanes, make_buffer_pair(k_room), carried) {}
 
   /// With a control channel of the test's making: the test's end, then the receiver's.
-  FedReceiver(const GuestMemory& memory, unsigned lanes,
-              std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> control)
-      : answers_(std::move(control.first), liveness_),
+  FedReceiver(const GuestMemory& memory, unsigned lanes, ChannelPair control,
+              Carried carried = Carried::streamed)
+      : carried_(carried),
+        answers_(std::move(control.first), liveness_),
         control_(std::move(control.second), liveness_),
         receiver_(memory, lanes, control_, [this](Error error) { failures_.push(error); }) {
     for (unsigned lane = 0; lane < lanes; ++lane) {
-      auto [ours, theirs] = make_buffer_pair(k_room);
+      ChannelPair line = make_buffer_pair(k_room);
+      if (carried == Carried::placed) line = make_placing(std::move(line));
+      auto [ours, theirs] = std::move(line);
       lanes_.push_back(std::move(ours));
       EXPECT_TRUE(receiver_.add_lane(static_cast<std::uint16_t>(lane),
                                      std::make_unique<Link>(std::move(theirs), liveness_)));
@@ -39,7 +48,24 @@ class FedReceiver {
   }
   ~FedReceiver() { control_.cancel(Errc::cancelled); }
 
-  void send(const CraftedPacket& packet, unsigned lane = 0) { send_bytes(packet.bytes(), lane); }
+  /// Returns the packet as it was sent.
+  CraftedPacket send(CraftedPacket packet, unsigned lane = 0) {
+    if (carried_ == Carried::streamed || packet.payload().empty()) {
+      send_bytes(packet.bytes(), lane);
+    } else {
+      packet.placed();
+      for (const auto& [run, bytes] : packet.pieces()) EXPECT_TRUE(put(run, bytes, lane));
+      send_bytes(packet.header_bytes(), lane);
+    }
+    return packet;
+  }
+  /// Of a lane over which pages are placed.
+  Result<void> put(const PageRun& run, std::span<const std::byte> bytes, unsigned lane = 0) {
+    PlacedIo& io = *lanes_[lane]->facets().placed_io;
+    const auto staging = FERRY_TRY(io.staging()).first(bytes.size());
+    std::ranges::copy(bytes, staging.begin());
+    return io.put(run, staging);
+  }
   void send_bytes(std::span<const std::byte> bytes, unsigned lane = 0) {
     const iovec piece = piece_of(bytes);
     ASSERT_TRUE(lanes_[lane]->write({&piece, 1}));
@@ -66,6 +92,7 @@ class FedReceiver {
  private:
   static constexpr std::size_t k_room = 256 * 1024;
 
+  const Carried carried_;
   Liveness liveness_;
   BoundedQueue<Error> failures_{wire::k_max_channels};
   Link answers_;

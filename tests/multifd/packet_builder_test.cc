@@ -248,6 +248,45 @@ TEST(PacketBuilder, SendsMappedMemoryFromWhereItLies) {
   EXPECT_FALSE(packet.in_place());
 }
 
+TEST(PacketBuilder, CopiesMappedMemoryWhereItIsToldTo) {
+  TestMemory memory(Reach::mapping, {4 * k_unit_bytes});
+  paint(memory, Picture::noise, 12);
+  const Bytes before = memory.read(units(0, 4));
+  PacketBuilder packet;
+  packet.copy_mapped();
+  ASSERT_TRUE(packet.stages(memory.memory().regions()[0]));
+  ASSERT_EQ(packet.add(memory.memory().regions()[0], units(0, 4)), 4 * k_unit_bytes);
+  paint(memory, Picture::zeros, 0);  // the guest goes on
+  EXPECT_TRUE(packet.copied_mapped());
+  EXPECT_FALSE(packet.in_place());
+  EXPECT_EQ(payload_of(packet), before);
+  expect_sound(packet);
+}
+
+TEST_P(PacketBuilderTest, StagesInTheBufferThatItWasLentAndInNoOtherUntilItIsCleared) {
+  constexpr std::size_t k_buffer_bytes = 256 * 1024;
+  TestMemory memory(GetParam(), {128 * k_unit_bytes});
+  paint(memory, Picture::noise, 13);
+  const MemoryRegion& region = memory.memory().regions()[0];
+  Bytes buffer(k_buffer_bytes);
+  packet_.copy_mapped();
+  packet_.lend(buffer);
+  EXPECT_TRUE(packet_.has_loan());
+  std::uint64_t taken = 0;
+  while (!packet_.full()) {
+    taken += packet_.add(region, {0, taken, region.length - taken}).value();
+  }
+  EXPECT_EQ(taken, k_buffer_bytes) << "as much as there is room for";
+  EXPECT_EQ(payload_of(packet_), memory.read({0, 0, taken}));
+  for (const iovec& piece : packet_.payload()) {
+    EXPECT_GE(piece.iov_base, buffer.data());
+    EXPECT_LE(static_cast<std::byte*>(piece.iov_base) + piece.iov_len, buffer.data() + taken);
+  }
+  expect_sound(packet_);
+  packet_.clear();
+  EXPECT_FALSE(packet_.has_loan());
+}
+
 TEST(PacketBuilder, IsFullOfZerosByAndBy) {
   TestMemory memory(Reach::descriptor, {128 * 1024 * 1024});
   PacketBuilder packet;

@@ -27,7 +27,7 @@ struct Packet {
 class ReadSender {
  public:
   explicit ReadSender(const GuestMemory& memory, unsigned lanes = 1, std::size_t room = 1 << 20)
-      : sender_(memory, {}, [this](Error error) { failures_.push(std::move(error)); }) {
+      : sender_(memory, {}, {.failed = [this](Error error) { failures_.push(std::move(error)); }}) {
     for (unsigned lane = 0; lane < lanes; ++lane) {
       auto [ours, theirs] = make_buffer_pair(room);
       links_.push_back(std::make_unique<Link>(std::move(ours), liveness_));
@@ -358,7 +358,7 @@ TEST_F(PageSenderTest, EndsItsLanesWhenItIsDestroyed) {
   auto [ours, theirs] = make_buffer_pair();
   Link link(std::move(ours), liveness);
   {
-    PageSender sender(memory_.memory(), {}, [](const Error&) { ADD_FAILURE(); });
+    PageSender sender(memory_.memory(), {}, {.failed = [](const Error&) { ADD_FAILURE(); }});
     ASSERT_TRUE(sender.add_lane(link));
     wait_until_asleep("ferry-send-0");
   }

@@ -50,8 +50,9 @@ class PageTransferTest
 std::string name_of(const ::testing::TestParamInfo<PageTransferTest::ParamType>& instance) {
   const auto& [route, lanes, line] = instance.param;
   const auto word = [](Reach reach) { return reach == Reach::mapping ? "Mapping" : "Descriptor"; };
+  constexpr const char* k_lines[] = {"Buffers", "Sockets", "PlacingLines"};
   return std::string(word(route.from)) + "To" + word(route.to) + "Over" + std::to_string(lanes) +
-         (line == Transfer::Line::buffer ? "Buffers" : "Sockets");
+         k_lines[static_cast<int>(line)];
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -61,6 +62,14 @@ INSTANTIATE_TEST_SUITE_P(
                                          Route{Reach::mapping, Reach::descriptor}),
                        ::testing::Values(1u, 2u, 5u),
                        ::testing::Values(Transfer::Line::buffer, Transfer::Line::socket)),
+    name_of);
+
+// Pages are placed in memory that is mapped.
+INSTANTIATE_TEST_SUITE_P(
+    Placed, PageTransferTest,
+    ::testing::Combine(::testing::Values(Route{Reach::mapping, Reach::mapping},
+                                         Route{Reach::descriptor, Reach::mapping}),
+                       ::testing::Values(1u, 2u, 5u), ::testing::Values(Transfer::Line::placing)),
     name_of);
 
 TEST_P(PageTransferTest, MakesMemoryIdenticalWhateverItHolds) {
@@ -80,6 +89,9 @@ TEST_P(PageTransferTest, MakesMemoryIdenticalWhateverItHolds) {
     EXPECT_EQ(sent.wire_bytes, received.wire_bytes);
     EXPECT_EQ(sent.packets, received.packets);
     EXPECT_EQ(sent.zero_bytes, received.zero_bytes);
+    const bool places = std::get<2>(GetParam()) == Transfer::Line::placing;
+    EXPECT_EQ(sent.placed_bytes, places ? source.memory().total_bytes() - sent.zero_bytes : 0u);
+    EXPECT_EQ(received.placed_bytes, sent.placed_bytes);
     EXPECT_EQ(received.rounds, 1u);
     EXPECT_EQ(received.resent_units, 0u);
     if (picture == Picture::zeros) {

@@ -7,11 +7,27 @@
 namespace ferry::test {
 namespace {
 
-using ReceiveDamageTest = ReceivingMemory;
-INSTANTIATE_TEST_SUITE_P(Both, ReceiveDamageTest, k_both_reaches, name_of_reach);
+struct Way {
+  Reach reach;
+  Carried carried;
+};
+
+class ReceiveDamageTest : public ::testing::TestWithParam<Way> {
+ protected:
+  TestMemory memory_{GetParam().reach, k_lengths};
+};
+
+INSTANTIATE_TEST_SUITE_P(All, ReceiveDamageTest,
+                         ::testing::Values(Way{Reach::mapping, Carried::streamed},
+                                           Way{Reach::descriptor, Carried::streamed},
+                                           Way{Reach::mapping, Carried::placed}),
+                         [](const auto& instance) {
+                           if (instance.param.carried == Carried::placed) return "Placed";
+                           return instance.param.reach == Reach::mapping ? "Mapped" : "Descriptor";
+                         });
 
 TEST_P(ReceiveDamageTest, AsksAgainForTheUnitsThatAreDamagedAndForNoOthers) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   wire::LaneTranscript lane;
   fed.send(CraftedPacket(0)
                .data(units(0, 6), noise(6))
@@ -19,8 +35,8 @@ TEST_P(ReceiveDamageTest, AsksAgainForTheUnitsThatAreDamagedAndForNoOthers) {
                .damage(1)
                .damage(2)
                .damage(5)
-               .damage(6)
-               .record(lane));
+               .damage(6))
+      .record(lane);
   const wire::Nak nak{.lane = 0, .sequence = 0, .runs = {units(1, 2), units(5, 1), units(8, 1)}};
   EXPECT_EQ(fed.answer(), wire::ControlFrame(nak));
   record_verdict(lane, nak);
@@ -29,12 +45,10 @@ TEST_P(ReceiveDamageTest, AsksAgainForTheUnitsThatAreDamagedAndForNoOthers) {
 
   // The end of the round waits for all of it, in however many packets it comes.
   const auto resend = wire::k_stable | wire::k_resend;
-  fed.send(end_of_round(1).record(lane));
-  fed.send(CraftedPacket(2, 0, resend)
-               .data(units(1, 2), noise(2))
-               .data(units(5, 1), noise(1))
-               .record(lane));
-  fed.send(CraftedPacket(3, 0, resend).data(units(8, 1), noise(1)).record(lane));
+  fed.send(end_of_round(1)).record(lane);
+  fed.send(CraftedPacket(2, 0, resend).data(units(1, 2), noise(2)).data(units(5, 1), noise(1)))
+      .record(lane);
+  fed.send(CraftedPacket(3, 0, resend).data(units(8, 1), noise(1))).record(lane);
   EXPECT_EQ(fed.answer(), wire::ControlFrame(wire::RoundAck{.round = 0}));
 
   EXPECT_EQ(memory_.read(units(1, 2)), copy_of(noise(2)));
@@ -46,7 +60,7 @@ TEST_P(ReceiveDamageTest, AsksAgainForTheUnitsThatAreDamagedAndForNoOthers) {
 }
 
 TEST_P(ReceiveDamageTest, ADamagedPageThatIsSentAgainAsZerosReadsAsZeros) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   fed.send(CraftedPacket(0).data(units(0, 3), noise(3)).damage(1));
   EXPECT_TRUE(std::holds_alternative<wire::Nak>(fed.answer()));
   fed.send(CraftedPacket(1, 0, wire::k_stable | wire::k_resend).zeros(units(1, 1)));
@@ -57,7 +71,7 @@ TEST_P(ReceiveDamageTest, ADamagedPageThatIsSentAgainAsZerosReadsAsZeros) {
 }
 
 TEST_P(ReceiveDamageTest, GivesUpOnAPageThatIsDamagedInEveryResend) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   fed.send(CraftedPacket(0).data(units(0, 1), noise(1)).damage(0));
   for (std::uint64_t resend = 1; resend <= wire::k_max_resends; ++resend) {
     fed.send(CraftedPacket(resend, 0, wire::k_stable | wire::k_resend)
@@ -73,7 +87,7 @@ TEST_P(ReceiveDamageTest, GivesUpOnAPageThatIsDamagedInEveryResend) {
 }
 
 TEST_P(ReceiveDamageTest, RefusesADamagedResendOfWhatWasNotDamaged) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   fed.send(
       CraftedPacket(0, 0, wire::k_stable | wire::k_resend).data(units(0, 1), noise(1)).damage(0));
   EXPECT_EQ(fed.failure().code, Errc::integrity);
@@ -123,7 +137,7 @@ TEST(ReceiveDamage, BoundsTheDamageThatIsOutstandingOnALane) {
 // Suspects.
 
 TEST_P(ReceiveDamageTest, ReportsPagesThatChangedOnTheWayBeforeTheRoundIsAcknowledged) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   fed.send(CraftedPacket(0, 0, wire::k_live)
                .data(units(0, 16), k_noise)
                .data({0, 16 * k_unit_bytes, k_tail}, Bytes(k_tail))
@@ -157,7 +171,7 @@ TEST_P(ReceiveDamageTest, ReportsPagesThatChangedOnTheWayBeforeTheRoundIsAcknowl
 }
 
 TEST_P(ReceiveDamageTest, IsNotCompleteWhileAPageIsSuspect) {
-  FedReceiver fed(memory_.memory());
+  FedReceiver fed(memory_.memory(), 1, GetParam().carried);
   fed.send(CraftedPacket(0).zeros({0, 0, k_lengths[0]}).zeros({1, 0, k_lengths[1]}));
   fed.send(CraftedPacket(1, 0, wire::k_live).data(units(5, 1), noise(1)).damage(0));
   fed.send(end_of_round(2));

@@ -10,8 +10,9 @@
 
 namespace ferry::test {
 
-std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> make_line(Transfer::Line line) {
+ChannelPair make_line(Transfer::Line line, const PlacingOptions& placing) {
   if (line == Transfer::Line::buffer) return make_buffer_pair();
+  if (line == Transfer::Line::placing) return make_placing_pair(placing);
   return make_socket_pair().value();
 }
 
@@ -19,7 +20,12 @@ Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options
     : motion_(options.motion) {
   const auto on_failure = [this](Error error) { fail(std::move(error)); };
   connect(options);
-  sender_ = std::make_unique<PageSender>(from, options.sending, on_failure);
+  const auto copies = [this, count = options.copying_lanes](const Error&) {
+    const std::scoped_lock lock(failing_);
+    if (count != nullptr) ++*count;
+  };
+  sender_ = std::make_unique<PageSender>(
+      from, options.sending, LaneEvents{.failed = on_failure, .copies_instead = copies});
   receiver_ = std::make_unique<PageReceiver>(to, options.lanes, *destination_control_, on_failure);
   control_reader_ = std::thread([this] { read_control(); });
   for (unsigned lane = 0; lane < options.lanes; ++lane) {
@@ -40,7 +46,7 @@ void Transfer::connect(const Options& options) {
   source_control_ = std::make_unique<Link>(std::move(source), liveness_);
   destination_control_ = std::make_unique<Link>(std::move(destination), liveness_);
   for (unsigned lane = 0; lane < options.lanes; ++lane) {
-    auto [ours, theirs] = make_line(options.line);
+    auto [ours, theirs] = make_line(options.line, options.placing);
     for (const std::uint64_t at : options.flips) {
       theirs = make_faulty(std::move(theirs), {.reading = {.flip_at = at}});
     }

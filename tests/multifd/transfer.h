@@ -12,6 +12,7 @@
 #include "base/first_error.h"
 #include "multifd/page_receiver.h"
 #include "multifd/page_sender.h"
+#include "tests/multifd/placing_line.h"
 
 namespace ferry::test {
 
@@ -19,13 +20,15 @@ namespace ferry::test {
 /// handed to the sender; the first failure on either side ends both. Driven by the test's thread.
 class Transfer {
  public:
-  enum class Line { buffer, socket };
+  enum class Line { buffer, socket, placing };
   struct Options {
     unsigned lanes = 1;
     Line line = Line::buffer;
     Motion motion = Motion::still;
     LaneOptions sending{};
     std::vector<std::uint64_t> flips{};  ///< bytes of every lane that are damaged on the way
+    PlacingOptions placing{};            ///< of every lane, where the line is a placing one
+    unsigned* copying_lanes = nullptr;   ///< counts those that copy before they place
   };
 
   Transfer(const GuestMemory& from, const GuestMemory& to, const Options& options);
@@ -35,6 +38,9 @@ class Transfer {
   /// first failure of all.
   Result<std::vector<PageRun>> round(const std::vector<PageWork>& work);
   Result<std::vector<PageRun>> round(const std::vector<PageRun>& runs);
+
+  /// Between rounds: the guest writes no more.
+  void stand_still() { motion_ = Motion::still; }
 
   PageSender& sender() { return *sender_; }
   PageReceiver& receiver() { return *receiver_; }
@@ -56,12 +62,12 @@ class Transfer {
   std::vector<std::unique_ptr<Link>> ends_;   // the destination's, until they are handed over
   std::unique_ptr<PageSender> sender_;
   std::unique_ptr<PageReceiver> receiver_;
-  const Motion motion_;
+  Motion motion_;
   std::uint32_t round_ = 0;
   std::thread control_reader_;
 };
 
 /// Two ends of a line.
-std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>> make_line(Transfer::Line line);
+ChannelPair make_line(Transfer::Line line, const PlacingOptions& placing = {});
 
 }  // namespace ferry::test

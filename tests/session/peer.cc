@@ -3,9 +3,9 @@
 #include <sys/socket.h>
 
 #include "base/iovec_window.h"
-#include "channels/socket_address.h"
 #include "channels/socket_channel.h"
 #include "ferry/transport.h"
+#include "loop/socket_address.h"
 #include "tests/channels/raw_socket.h"
 #include "wire/packet.h"
 

@@ -90,8 +90,8 @@ check_lengths() {
 
 readonly k_none='^$'
 check_includes
-check_words '\b(epoll_|EPOLL)' '^lib/loop/poller_epoll\.cc$' \
-  'epoll_ stays in the epoll poller' lib channels rdma migrate-send migrate-recv
+check_words '\b(epoll_|EPOLL)' '^(lib/loop/poller_epoll|rdma/wait_set)\.cc$' \
+  'epoll_ stays in the epoll poller and in the wait set' lib channels rdma migrate-send migrate-recv
 check_words '\b(io_uring_|IORING_)' '^(lib/loop/poller|channels/file_engine)_io_uring\.cc$' \
   'io_uring_ stays in the io_uring poller and the io_uring engine' lib channels rdma migrate-send migrate-recv
 check_words 'XXH' '^lib/base/checksum\.cc$' \

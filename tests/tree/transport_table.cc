@@ -9,8 +9,12 @@ namespace {
 
 std::string row(const ferry::Transport& transport, const ferry::TransportAbilities& abilities) {
   const auto cell = [](bool can) { return can ? " yes |" : " |"; };
-  return "| `" + std::string(transport.scheme()) + "` |" + cell(abilities.encrypted) +
-         cell(abilities.zero_copy) + cell(abilities.placed_writes) + cell(abilities.fd_passing) +
+  // What is placed goes beside the line.
+  const char* const encrypted = abilities.encrypted && abilities.placed_writes
+                                    ? " all but pages |"
+                                    : cell(abilities.encrypted);
+  return "| `" + std::string(transport.scheme()) + "` |" + encrypted + cell(abilities.zero_copy) +
+         cell(abilities.placed_writes) + cell(abilities.fd_passing) +
          cell(transport.lines() == ferry::Lines::many) +
          cell(transport.lines() == ferry::Lines::one);
 }

@@ -135,7 +135,7 @@ TEST(Packet, ItsChecksumIsItsLastField) {
 
 TEST(Packet, ComesOutAsItWentIn) {
   std::mt19937_64 random(4);
-  constexpr std::uint32_t k_flags[] = {k_stable, k_live, k_stable | k_resend};
+  constexpr std::uint32_t k_flags[] = {k_stable, k_live, k_stable | k_resend};  // placed, perhaps
   for (int trial = 0; trial < 300; ++trial) {
     std::vector<WireRun> runs;
     std::uint64_t room = k_max_payload_bytes;
@@ -153,6 +153,7 @@ TEST(Packet, ComesOutAsItWentIn) {
     PacketHeader header = header_of(std::move(runs));
     header.sequence = random();
     header.flags = k_flags[random() % 3];
+    if (header.payload_bytes > 0 && random() % 2 == 0) header.flags |= k_placed;
     header.round = static_cast<std::uint32_t>(random());
     std::ranges::generate(header.checksums, random);
     const EncodedHeader encoded = encode(header);
@@ -196,6 +197,22 @@ TEST(Packet, IsStableOrLiveOrAnEndOfRound) {
     end.flags = k_end_round | beside;
     EXPECT_TRUE(is_refused(end)) << beside;
   }
+}
+
+TEST(Packet, SaysThatItsPayloadWasPlacedWhereItHasOne) {
+  PacketHeader header = some_header();
+  for (const std::uint32_t beside : {+k_stable, +k_live, k_stable | k_resend}) {
+    header.flags = beside | k_placed;
+    EXPECT_TRUE(decodes(header)) << beside;
+  }
+  header.flags = k_placed;
+  EXPECT_TRUE(is_refused(header)) << "neither stable nor live";
+  PacketHeader told = header_of({zeros(0, 0, k_unit_bytes)});
+  told.flags = k_stable | k_placed;
+  EXPECT_TRUE(is_refused(told)) << "zeros are told";
+  PacketHeader end = end_of_round();
+  end.flags |= k_placed;
+  EXPECT_TRUE(is_refused(end));
 }
 
 TEST(Packet, AnUnknownCriticalFlagIsRefusedAndAnOptionalOneDropped) {

@@ -34,14 +34,15 @@ constexpr bool wants(Interest set, Interest bit) noexcept {
 
 /// What is worth knowing of a channel, for logs, reports and the table of transports.
 struct ChannelInfo {
-  std::string scheme;        ///< "tcp", "unix", ...
-  std::string local;         ///< our end, as a URI where there is one
-  std::string peer;          ///< the other end, as a URI where there is one
-  bool encrypted = false;    ///< are bytes on the line unreadable to others?
-  std::string cipher{};      ///< by what: "TLS_AES_128_GCM_SHA256"; empty where nothing is
-  bool kernel_tls = false;   ///< does the kernel encrypt what we send (kernel TLS)?
-  bool within_host = false;  ///< do bytes never leave this host?
-  bool multipath = false;    ///< may the bytes take several paths at once (MPTCP)?
+  std::string scheme;           ///< "tcp", "unix", ...
+  std::string local;            ///< our end, as a URI where there is one
+  std::string peer;             ///< the other end, as a URI where there is one
+  bool encrypted = false;       ///< are bytes on the line unreadable to others?
+  std::string cipher{};         ///< by what: "TLS_AES_128_GCM_SHA256"; empty where nothing is
+  bool kernel_tls = false;      ///< does the kernel encrypt what we send (kernel TLS)?
+  bool pages_in_clear = false;  ///< of a line that is: do pages go beside it (Facets::placed_io)?
+  bool within_host = false;     ///< do bytes never leave this host?
+  bool multipath = false;       ///< may the bytes take several paths at once (MPTCP)?
   /// What was asked for and cannot be had, and why, for a warning to people; else empty.
   std::string shortfall{};
 };
@@ -126,7 +127,8 @@ class PlacedIo {
   virtual ~PlacedIo() = default;
 
   /// Registers the memory that runs are put from and got into in place, and pins it where the
-  /// transport needs that. Once, before; not needed for staging().
+  /// transport needs that; regions that are not mapped it leaves out. Once, before; not needed for
+  /// staging(). Too little lockable memory is Errc::system, and not final: staging() serves still.
   virtual Result<void> attach(const GuestMemory& memory) = 0;
 
   /// A buffer of k_staging_bytes of its own, aligned to a unit and registered where that helps.
@@ -157,8 +159,9 @@ class PlacedIo {
 class PlacedTarget {
  public:
   /// Lets the peer put into `memory`, and into nothing else, until withdraw(). Registers it, and
-  /// pins it as the transport needs. Once; `memory` must stay mapped until withdraw(). A region that
-  /// is not mapped is Errc::unsupported; too little lockable memory is Errc::system.
+  /// pins it as the transport needs; the peer's first put waits until this is done. Once; `memory`
+  /// must stay mapped until withdraw(). A region that is not mapped is Errc::unsupported; too
+  /// little lockable memory is Errc::system. Thread-safe.
   virtual Result<void> admit(const GuestMemory& memory) = 0;
   /// Takes that right back: when it returns nothing lands any more, and a put that the peer tries
   /// fails at the peer. Thread-safe; more than once does no harm. Destroying the channel does it.

@@ -55,6 +55,10 @@ class DestinationGuest {
   /// the wire but otherwise the peer's word: names, sizes and number are to be judged here, and a
   /// failure's text reaches the peer. The memory must read as zeros.
   virtual Result<GuestMemory> map_memory(const Layout& wanted) = 0;
+  /// Called in the place of map_memory() where the source puts pages straight into memory (RDMA):
+  /// the same, but every region must be mapped, for it is pinned there. Where not overridden it is
+  /// map_memory().
+  virtual Result<GuestMemory> map_placed_memory(const Layout& wanted);
   /// All memory is here, and will not change any more: reads the sections of the source, in their
   /// order, all of them. The source still has the guest. Where not overridden it refuses the first
   /// section, by its name.

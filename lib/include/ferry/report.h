@@ -82,6 +82,7 @@ inline LaneTimes& LaneTimes::operator+=(const LaneTimes& other) noexcept {
 struct LaneReport {
   unsigned lane = 0;
   std::uint64_t wire_bytes = 0;
+  std::uint64_t placed_bytes = 0;  ///< of them, put straight into the destination's memory
   std::uint64_t packets = 0;
   std::uint64_t resent = 0;               ///< units of 4 KiB
   std::uint64_t zero_copy_fallbacks = 0;  ///< writes without copying that were copied after all
@@ -90,8 +91,9 @@ struct LaneReport {
 
 /// What a migration did.
 struct Report {
-  std::uint64_t bytes = 0;       ///< of memory that the destination holds
-  std::uint64_t wire_bytes = 0;  ///< on page channels, headers and resends included
+  std::uint64_t bytes = 0;         ///< of memory that the destination holds
+  std::uint64_t wire_bytes = 0;    ///< on page channels, headers and resends included
+  std::uint64_t placed_bytes = 0;  ///< of them, put straight into the destination's memory
   std::uint64_t packets = 0;
   std::uint64_t rounds = 0;
   std::uint64_t zero_bytes = 0;  ///< told, not sent
@@ -111,7 +113,7 @@ struct Report {
   Verify verify = Verify::pages;
   Proof proof = Proof::transcript;
   std::string peer;
-  std::string cipher;       ///< that hid all of it from others; empty: nothing did
+  std::string cipher;       ///< that hid all but placed_bytes from others; empty: nothing did
   bool kernel_tls = false;  ///< the kernel encrypted what this side sent
   /// One sentence for people: what limited the rate. Empty where too little went to say.
   std::string limit;

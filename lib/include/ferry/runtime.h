@@ -55,6 +55,14 @@ struct WebsocketHeader {
   std::string value;
 };
 
+/// How the transport `rdma` pins the memory that pages are read from and written to by the device.
+struct RdmaOptions {
+  /// At most so many bytes of each guest, and at least 1 MiB: what is needed is then pinned as it
+  /// is needed. 0: all of it, before the first page, which is the fastest. Buffers for messages
+  /// come to it: 1 MiB for each channel, and 2 MiB more for one that sends pages.
+  std::uint64_t most_pinned = 0;
+};
+
 /// What is chosen for all migrations of one Runtime.
 struct RuntimeOptions {
   PollerKind poller = PollerKind::automatic;  ///< what its loop waits with
@@ -67,6 +75,7 @@ struct RuntimeOptions {
   bool mptcp = false;
   TlsOptions tls{};
   FileOptions file{};
+  RdmaOptions rdma{};
   /// What a sender adds to its requests for a WebSocket: for an ingress that wants to know who it
   /// is.
   std::vector<WebsocketHeader> websocket_headers{};

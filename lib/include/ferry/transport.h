@@ -40,7 +40,8 @@ class Listener {
 /// What the channels of a transport can do where the machine and the peer can, for the table in the
 /// README. What one channel can here and now, its ChannelInfo and its Facets say.
 struct TransportAbilities {
-  bool encrypted = false;      ///< are bytes on the line unreadable to others?
+  bool encrypted = false;      ///< are bytes on the line unreadable to others? Pages that are
+                               ///< placed go beside it
   bool zero_copy = false;      ///< Facets::zero_copy
   bool placed_writes = false;  ///< do pages go straight where they belong, with no packet?
   bool fd_passing = false;     ///< Facets::fd_passing

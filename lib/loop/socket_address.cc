@@ -1,4 +1,4 @@
-#include "channels/socket_address.h"
+#include "loop/socket_address.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>

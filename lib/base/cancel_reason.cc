@@ -1,4 +1,4 @@
-#include "channels/cancel_reason.h"
+#include "base/cancel_reason.h"
 
 namespace ferry {
 namespace {
