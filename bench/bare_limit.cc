@@ -26,6 +26,7 @@ namespace ferry::bench {
 namespace {
 
 constexpr std::uint64_t k_piece = k_mib;
+constexpr std::string_view k_upgrade = "upgrade:";  // in front of a port
 
 /// What connect and bind take.
 struct Address {
@@ -57,7 +58,35 @@ Address loopback(std::uint16_t port) {
 
 Address parsed(const std::string& text) {
   if (text.starts_with('@')) return abstract(std::string_view(text).substr(1));
-  return loopback(static_cast<std::uint16_t>(std::strtoul(text.c_str(), nullptr, 10)));
+  const char* const port = text.c_str() + (text.starts_with(k_upgrade) ? k_upgrade.size() : 0);
+  return loopback(static_cast<std::uint16_t>(std::strtoul(port, nullptr, 10)));
+}
+
+// What a WebSocket's beginning looks like to a proxy, which does not look at the keys.
+constexpr std::string_view k_request =
+    "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+constexpr std::string_view k_answer =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+
+Result<void> send_all(int fd, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (n < 0) return fail_sys(Errc::disconnected, errno, "send");
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+/// Reads up to the empty line, and not a byte of what follows.
+Result<void> skip_head(int fd) {
+  std::string head;
+  while (!head.ends_with("\r\n\r\n")) {
+    char next = 0;
+    if (::recv(fd, &next, 1, 0) != 1) return fail_sys(Errc::disconnected, errno, "recv a head");
+    head += next;
+  }
+  return {};
 }
 
 Result<UniqueFd> connect_to(const std::string& text) {
@@ -66,6 +95,10 @@ Result<UniqueFd> connect_to(const std::string& text) {
   if (!fd) return fail_sys(Errc::system, errno, "make a socket");
   if (::connect(fd.get(), address.any(), address.length) != 0) {
     return fail_sys(Errc::unreachable, errno, fmt::format("connect to {}", text));
+  }
+  if (text.starts_with(k_upgrade)) {
+    FERRY_TRY(send_all(fd.get(), std::as_bytes(std::span(k_request))));
+    FERRY_TRY(skip_head(fd.get()));
   }
   return fd;
 }
@@ -88,15 +121,6 @@ Result<void> pieces_of(unsigned lane, unsigned lanes, std::uint64_t bytes,
                        const std::function<Result<void>(std::uint64_t, std::uint64_t)>& piece) {
   for (std::uint64_t offset = lane * k_piece; offset < bytes; offset += lanes * k_piece) {
     FERRY_TRY(piece(offset, std::min(k_piece, bytes - offset)));
-  }
-  return {};
-}
-
-Result<void> send_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-    if (n < 0) return fail_sys(Errc::disconnected, errno, "send");
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
   }
   return {};
 }
@@ -144,17 +168,19 @@ Result<void> bare_send_file(const std::string& path, const std::string& address,
 
 Result<BareListener> BareListener::create(BareLine line) {
   const std::string name = fmt::format("ferry-bare-{}", ::getpid());
-  Address address = line == BareLine::tcp ? loopback(0) : abstract(name);
+  Address address = line == BareLine::unix ? abstract(name) : loopback(0);
   UniqueFd fd(::socket(address.any()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return fail_sys(Errc::system, errno, "make a socket");
   if (::bind(fd.get(), address.any(), address.length) != 0 || ::listen(fd.get(), 256) != 0 ||
       ::getsockname(fd.get(), address.any(), &address.length) != 0) {
     return fail_sys(Errc::unreachable, errno, "listen");
   }
-  if (line == BareLine::unix) return BareListener(std::move(fd), "@" + name);
+  if (line == BareLine::unix) return BareListener(std::move(fd), line, "@" + name);
   sockaddr_in bound{};
   std::memcpy(&bound, &address.storage, sizeof bound);
-  return BareListener(std::move(fd), std::to_string(ntohs(bound.sin_port)));
+  const std::string port = std::to_string(ntohs(bound.sin_port));
+  const std::string prefix(line == BareLine::upgraded ? k_upgrade : "");
+  return BareListener(std::move(fd), line, prefix + port);
 }
 
 Result<std::vector<UniqueFd>> BareListener::accept(unsigned channels) {
@@ -162,6 +188,10 @@ Result<std::vector<UniqueFd>> BareListener::accept(unsigned channels) {
   while (sockets.size() < channels) {
     sockets.emplace_back(::accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!sockets.back()) return fail_sys(Errc::unreachable, errno, "accept");
+    if (line_ == BareLine::upgraded) {
+      FERRY_TRY(skip_head(sockets.back().get()));
+      FERRY_TRY(send_all(sockets.back().get(), std::as_bytes(std::span(k_answer))));
+    }
   }
   return sockets;
 }

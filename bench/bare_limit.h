@@ -1,7 +1,6 @@
-// The bare limit: bytes from one process to another over N connections, TCP on
-// loopback or UNIX, and nothing
-// else. No framing, no scan, no checksum: both sides know the length, and piece k of 1 MiB travels
-// on connection k mod N.
+// The bare limit: bytes from one process to another over N connections, TCP on loopback or UNIX,
+// and nothing else. No framing, no scan, no checksum: both sides know the length, and piece k of 1
+// MiB travels on connection k mod N.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +14,12 @@
 
 namespace ferry::bench {
 
-enum class BareLine { tcp, unix };
+enum class BareLine {
+  tcp,
+  unix,
+  upgraded,  ///< TCP, and first a request and an answer of HTTP, after which a proxy passes all
+             ///< bytes
+};
 
 /// Sends all of `memory` to the listener at `address` (BareListener::address), one thread a
 /// connection.
@@ -27,7 +31,7 @@ Result<void> bare_send_file(const std::string& path, const std::string& address,
 class BareListener {
  public:
   static Result<BareListener> create(BareLine line = BareLine::tcp);
-  /// A port's number, or '@' and an abstract name.
+  /// "7001", a port's number; "@name", an abstract name; "upgrade:7001".
   const std::string& address() const noexcept { return address_; }
 
   /// Each thread receives its pieces where they belong.
@@ -38,11 +42,12 @@ class BareListener {
   Result<void> receive_file(const std::string& path, std::uint64_t bytes, unsigned channels);
 
  private:
-  BareListener(UniqueFd fd, std::string address)
-      : fd_(std::move(fd)), address_(std::move(address)) {}
+  BareListener(UniqueFd fd, BareLine line, std::string address)
+      : fd_(std::move(fd)), line_(line), address_(std::move(address)) {}
   Result<std::vector<UniqueFd>> accept(unsigned channels);
 
   UniqueFd fd_;
+  BareLine line_;
   std::string address_;
 };
 

@@ -11,6 +11,7 @@
 #include "bench/data.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
+#include "bench/proxy.h"
 #include "bench/rdma_cases.h"
 #include "bench/snapshot.h"
 #include "bench/tls_cases.h"
@@ -73,6 +74,27 @@ Result<void> over_tcp(const Plan& plan, const Report& report) {
       report({"transports", "tcp", plan.bytes, channels, std::move(runs), std::move(bars), name,
               "random"});
     }
+  }
+  return {};
+}
+
+/// ws through a real reverse proxy, beside plain bytes over upgraded connections through the same:
+/// the most that the proxy passes.
+Result<void> through_nginx(const Plan& plan, const Report& report) {
+  if (const auto nginx = Proxy::start(1); !nginx) {
+    fmt::print(stderr, "{:<14} skipped: {}\n", "ws-nginx", nginx.error().text());
+    return {};
+  }
+  for (const unsigned channels : plan.channels) {
+    Transfer plain{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
+    plain.way = Way::proxy;
+    Transfer transfer = plain;
+    plain.line = BareLine::upgraded;
+    transfer.scheme = "ws";
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return ferry_memory(transfer); }, [&] { return bare_memory(plain); }));
+    const Bar bar = ratio_bar(runs, 0.9);
+    report({"ws-nginx", "bare bytes through nginx", plan.bytes, channels, std::move(runs), {bar}});
   }
   return {};
 }
@@ -182,6 +204,8 @@ const std::vector<Case>& all_cases() {
       {"memory-qemu", "memory over tls with certificates, beside QEMU's multifd", memory_qemu},
       {"transports", "tcp and unix beside the bare limit, ws and wss beside tcp, memory to memory",
        transports},
+      {"ws-nginx", "ws through nginx, beside bare bytes through it, memory to memory",
+       through_nginx},
       {"zeros", "resident zeros in the library, page faults included", zeros},
       {"image-sparse", "64 GiB with 16 MiB of data through the commands", image_sparse},
       {"peak-memory", "the commands' memory beyond the image", peak},

@@ -12,6 +12,7 @@
 #include "bench/control_plane.h"
 #include "bench/data.h"
 #include "bench/process.h"
+#include "bench/proxy.h"
 #include "ferry/ferry.h"
 
 namespace ferry::bench {
@@ -152,15 +153,31 @@ Result<std::string> ferry_send(Runtime& runtime, GuestMemory memory, const std::
 
 Task<void> drop(std::unique_ptr<Listener>) { co_return; }
 
-/// Starts the receiving side, and then the sending one, which is told where the other listens.
+/// An address that ends in a port, with another port.
+std::string with_port(const std::string& address, std::uint16_t port) {
+  return fmt::format("{}:{}", address.substr(0, address.rfind(':')), port);
+}
+
+Result<Proxy> proxy_to(const std::string& address) {
+  return Proxy::start(
+      static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1))));
+}
+
+/// Starts the receiving side, and then the sending one, which is told where the other listens, or
+/// where the proxy does.
 Result<Run> run_sides(
-    const std::function<Result<void>(const Side&)>& receiver,
+    Way way, const std::function<Result<void>(const Side&)>& receiver,
     const std::function<Result<void>(const Side&, const std::string& where)>& sender) {
   Process receiving = FERRY_TRY(Process::fork([&](int out) {
     const SystemCalls calls;
     return receiver({out, calls});
   }));
-  const std::string where = FERRY_TRY(receiving.read_line());
+  std::string where = FERRY_TRY(receiving.read_line());
+  std::optional<Proxy> proxy;
+  if (way == Way::proxy) {
+    proxy.emplace(FERRY_TRY(proxy_to(where)));
+    where = with_port(where, proxy->port());
+  }
   Process sending = FERRY_TRY(Process::fork([&](int out) {
     const SystemCalls calls;
     return sender({out, calls}, where);
@@ -195,6 +212,7 @@ Result<std::string> listening_address(const Transfer& transfer) {
 
 Result<Run> ferry_memory(const Transfer& transfer) {
   return run_sides(
+      transfer.way,
       [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         FERRY_TRY(ferry_receive(side, memory.bytes(), transfer));
@@ -213,6 +231,7 @@ Result<Run> ferry_memory(const Transfer& transfer) {
 
 Result<Run> bare_memory(const Transfer& transfer) {
   return run_sides(
+      transfer.way,
       [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::populated(transfer.bytes));
         BareListener listener = FERRY_TRY(BareListener::create(transfer.line));
@@ -231,6 +250,7 @@ Result<Run> bare_memory(const Transfer& transfer) {
 
 Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
   return run_sides(
+      transfer.way,
       [&](const Side& side) -> Result<void> {
         const Mapping memory = FERRY_TRY(Mapping::fresh(transfer.bytes));
         return ferry_receive(side, memory.bytes(), transfer);

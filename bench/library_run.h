@@ -22,13 +22,20 @@ enum class Kind {
   half,  ///< 64 KiB of random bytes and 64 KiB of zeros by turns
 };
 
+/// What is between the two sides?
+enum class Way {
+  straight,
+  proxy,  ///< nginx, which passes upgraded connections on: for ws, and BareLine::upgraded
+};
+
 struct Transfer {
   std::uint64_t bytes = 0;
   unsigned channels = 1;
   BareLine line = BareLine::tcp;
   Kind kind = Kind::random;
   PollerKind poller = PollerKind::automatic;
-  std::string scheme{};       ///< Ferry's, over TCP, where it is not that of `line`: "ws"
+  std::string scheme{};  ///< Ferry's, over TCP, where it is not that of `line`: "ws"
+  Way way = Way::straight;
   unsigned silent_peers = 0;  ///< at the receiver's door, from before the beginning to the end
   /// Ferry encrypts what goes over tcp; without a key and a folder, by a key for one session.
   std::optional<TlsOptions> tls{};

@@ -14,6 +14,9 @@ namespace {
 // Plain bytes that a write which must not block takes at a time: it may have to keep them.
 constexpr std::size_t k_most_at_once = 64 * 1024;
 
+// Less is not worth the system calls that it takes to wait for all of it.
+constexpr std::size_t k_bulk_bytes = 64 * 1024;
+
 // Answers that a peer asks for by its pings and then does not read, beside a message or two of
 // ours.
 constexpr std::size_t k_most_outgoing =
@@ -26,6 +29,7 @@ WebsocketChannel::WebsocketChannel(std::unique_ptr<Channel> inner,
                                    std::chrono::milliseconds ping_after)
     : inner_(std::move(inner)),
       pollable_(inner_->facets().pollable),
+      bulk_(pollable_ == nullptr ? nullptr : inner_->facets().bulk_read),
       info_(std::move(info)),
       read_act_("read from " + info_.peer),
       write_act_("write to " + info_.peer),
@@ -104,6 +108,7 @@ Result<void> WebsocketChannel::fill() {
     if (!got) return reading_failed(std::move(got).error());
     return arrived(*got);
   }
+  if (bulk_ != nullptr && total_bytes(pieces) >= k_bulk_bytes) return fill_all(pieces);
   for (;;) {
     const auto step = pollable_->try_read_some(pieces);
     if (!step) return reading_failed(step.error());
@@ -112,8 +117,16 @@ Result<void> WebsocketChannel::fill() {
   }
 }
 
-/// cancel() ends it: it makes the descriptor ready.
-void WebsocketChannel::wait_for_bytes(Interest interest) {
+/// The rest of a message, which is on its way: the engine makes so much room for nothing else.
+Result<void> WebsocketChannel::fill_all(std::span<const iovec> pieces) {
+  while (!wait_for_bytes(Interest::read)) continue;
+  auto got = bulk_->read_bulk(pieces, total_bytes(pieces));
+  if (!got) return reading_failed(std::move(got).error());
+  return arrived(*got);
+}
+
+/// Is there something to read now, or an end? cancel() ends it: it makes the descriptor ready.
+bool WebsocketChannel::wait_for_bytes(Interest interest) {
   short events = 0;
   if (wants(interest, Interest::read)) events |= POLLIN;
   if (wants(interest, Interest::write) || answers_wait()) events |= POLLOUT;
@@ -121,6 +134,7 @@ void WebsocketChannel::wait_for_bytes(Interest interest) {
   const int ready = ::poll(&line, 1, static_cast<int>(ping_after_.count()));
   if (ready == 0) ping();
   if (ready == 0 || (line.revents & POLLOUT) != 0) send_answers();
+  return (line.revents & ~POLLOUT) != 0;
 }
 
 void WebsocketChannel::ping() {

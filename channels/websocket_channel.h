@@ -54,7 +54,8 @@ class WebsocketChannel final : public Channel, private Pollable {
   std::span<const iovec> room();
   Result<void> fill();
   Result<void> arrived(std::size_t bytes);
-  void wait_for_bytes(Interest interest);
+  Result<void> fill_all(std::span<const iovec> pieces);
+  bool wait_for_bytes(Interest interest);
   void ping();
   Result<void> encode(IovecWindow& from);
   Result<void> send_outgoing();
@@ -71,7 +72,8 @@ class WebsocketChannel final : public Channel, private Pollable {
   std::unexpected<Error> writing_failed(Error error);
 
   const std::unique_ptr<Channel> inner_;
-  Pollable* const pollable_;  // of inner_, or null
+  Pollable* const pollable_;  // of inner_, or null; so is the next
+  BulkRead* const bulk_;
   const ChannelInfo info_;
   const std::string read_act_;
   const std::string write_act_;
