@@ -55,9 +55,9 @@ expect_peace channels/a.cc '#include "socket.h"'
 expect_peace channels/make_runtime.cc '#include "rdma/rdma_transport.h"'
 
 expect_breach channels/a.cc 'int fd = epoll_create1(0);' \
-  'channels/a.cc:1: epoll_ stays in the epoll poller'
+  'channels/a.cc:1: epoll_ stays in the epoll poller and in the wait set'
 expect_breach lib/loop/poller_epoll.h 'int flags = EPOLLIN;' \
-  'lib/loop/poller_epoll.h:1: epoll_ stays in the epoll poller'
+  'lib/loop/poller_epoll.h:1: epoll_ stays in the epoll poller and in the wait set'
 expect_breach lib/loop/event_loop.cc 'io_uring_submit(&ring);' \
   'lib/loop/event_loop.cc:1: io_uring_ stays in the io_uring poller and the io_uring engine'
 expect_breach lib/multifd/a.h 'XXH64_hash_t hash;' \
