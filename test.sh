@@ -5,7 +5,7 @@
 #   release  everything
 #   asan     everything but the checks of the tree and the lab, under the address and
 #            undefined-behaviour sanitizers
-#   tsan     what has threads (loop, multifd, session, conformance), under the thread sanitizer
+#   tsan     what has threads (loop, dirty, multifd, session, conformance), under the thread sanitizer
 #   fuzz     ten seconds of libFuzzer for each fuzz target; skipped where there is no clang 19
 set -euo pipefail
 cd "$(dirname "$0")"

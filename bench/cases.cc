@@ -9,6 +9,7 @@
 
 #include "bench/control_plane.h"
 #include "bench/data.h"
+#include "bench/guest_cases.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
 #include "bench/proxy.h"
@@ -216,7 +217,11 @@ const std::vector<Case>& all_cases() {
       {"snapshot-fio", "an image into a file, and the file read, beside fio", snapshot_and_fio},
       {"snapshot-cp", "an image into a snapshot and out of it, beside cp and sync",
        snapshot_and_cp},
+      {"snapshot-qemu", "random memory into a file, beside QEMU's own", snapshot_and_qemu},
       {"snapshot-page", "single pages of a snapshot, in no order", snapshot_pages},
+      {"guest-downtime", "a guest that runs and writes: its longest gap, the total time",
+       guest_downtime},
+      {"guest-qemu", "an idle guest, beside QEMU's multifd over tcp", guest_qemu},
       {"start-up", "--version of each command", start_up_of_both},
   };
   return cases;

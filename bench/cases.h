@@ -23,7 +23,8 @@ struct Plan {
   std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
   PollerKind poller = PollerKind::automatic;  ///< what Ferry waits with
   Commands commands;
-  std::string qemu{"qemu-system-x86_64"};  ///< what the case memory-qemu runs
+  std::string qemu{"qemu-system-x86_64"};  ///< what the cases memory-qemu and snapshot-qemu run
+  std::string guest_image;  ///< a guest's memory, for the cases of snapshots; empty: there is none
 };
 /// A file of this process's own in the plan's folder.
 std::string scratch_path(const Plan& plan, std::string_view what);
@@ -38,6 +39,12 @@ struct Bar {
   bool reached() const { return side == Side::at_least ? measured >= limit : measured <= limit; }
 };
 
+/// One that has none.
+struct Figure {
+  std::string name;  ///< its unit is in it
+  double measured = 0;
+};
+
 /// One measured case.
 struct Finding {
   std::string name;
@@ -46,8 +53,10 @@ struct Finding {
   unsigned channels = 0;  ///< 0 where it has none
   Runs runs;
   std::vector<Bar> bars;
-  std::string transport{};  ///< where it is one of several
-  std::string memory{};     ///< likewise: what the memory holds
+  std::string transport{};        ///< where it is one of several
+  std::string memory{};           ///< likewise: what the memory holds
+  std::string tracker{};          ///< of a guest that runs: what finds out its writes
+  std::vector<Figure> figures{};  ///< that have no bar
 };
 
 /// Called with each finding as soon as it is there.

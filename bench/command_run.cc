@@ -1,17 +1,19 @@
 #include "bench/command_run.h"
 
 #include <fmt/format.h>
-#include <sys/wait.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
-#include <thread>
 
 #include "bench/data.h"
 #include "bench/process.h"
+#include "ferry/unique_fd.h"
 
 namespace ferry::bench {
 namespace {
@@ -77,10 +79,17 @@ std::uint64_t own_memory(pid_t id) {
   return kib * 1024;
 }
 
-bool has_ended(pid_t id) {
-  siginfo_t info{};
-  return ::waitid(P_PID, static_cast<id_t>(id), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-         info.si_pid != 0;
+/// A descriptor that is readable from a child's end on.
+Result<UniqueFd> watch(pid_t id) {
+  UniqueFd watched(static_cast<int>(::syscall(SYS_pidfd_open, id, 0)));
+  if (!watched) return fail_sys(Errc::system, errno, "watch a process");
+  return watched;
+}
+
+/// Waits for a millisecond, or for the end of the process if that comes before: true, then.
+bool ends(const UniqueFd& watched) {
+  pollfd one{watched.get(), POLLIN, 0};
+  return ::poll(&one, 1, 1) > 0;
 }
 
 }  // namespace
@@ -113,10 +122,13 @@ Result<Run> bare_image(const Commands& commands, const ImageTransfer& transfer) 
 Result<PeakMemory> peak_memory(const Commands& commands, const ImageTransfer& transfer) {
   Sides sides = FERRY_TRY(start_ferry(commands, transfer));
   PeakMemory peak;
-  while (!has_ended(sides.send.id()) || !has_ended(sides.receive.id())) {
-    peak.send_bytes = std::max(peak.send_bytes, own_memory(sides.send.id()));
-    peak.receive_bytes = std::max(peak.receive_bytes, own_memory(sides.receive.id()));
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const UniqueFd sender = FERRY_TRY(watch(sides.send.id()));
+  const UniqueFd receiver = FERRY_TRY(watch(sides.receive.id()));
+  for (const UniqueFd* const side : {&sender, &receiver}) {
+    do {
+      peak.send_bytes = std::max(peak.send_bytes, own_memory(sides.send.id()));
+      peak.receive_bytes = std::max(peak.receive_bytes, own_memory(sides.receive.id()));
+    } while (!ends(*side));
   }
   FERRY_TRY(finish(std::move(sides), transfer));
   return peak;

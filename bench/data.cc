@@ -176,6 +176,13 @@ Result<void> make_sparse_image(const std::string& path, std::uint64_t bytes,
   return {};
 }
 
+Result<void> forget(const std::string& path) {
+  const UniqueFd file = FERRY_TRY(open_file(path, O_RDONLY));
+  if (::fsync(file.get()) != 0) return fail_sys(Errc::system, errno, "sync " + path);
+  (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+  return {};
+}
+
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes) {
   const UniqueFd fd = FERRY_TRY(open_file(path, O_RDONLY));
   const std::uint64_t length = FERRY_TRY(length_of(fd.get(), path));

@@ -60,6 +60,9 @@ Result<void> make_zero_image(const std::string& path, std::uint64_t bytes);
 Result<void> make_sparse_image(const std::string& path, std::uint64_t bytes,
                                std::uint64_t data_bytes);
 
+/// What is read of a file next comes from its disk.
+Result<void> forget(const std::string& path);
+
 /// Errc::integrity unless `path` is a file of so many bytes that fill_random makes.
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes);
 /// Errc::integrity unless the two files have the same length and the same bytes. Only what is data

@@ -38,6 +38,8 @@ options::options_description describe(Choice& choice, std::uint64_t& mebibytes) 
        "io_uring, epoll or poll: what Ferry waits with")  //
       ("qemu", options::value(&choice.plan.qemu)->default_value("qemu-system-x86_64"),
        "the QEMU to measure beside")  //
+      ("guest-image", options::value(&choice.plan.guest_image)->default_value(""),
+       "a guest's memory, for the cases of snapshots")  //
       ("dir", options::value(&choice.plan.folder)->default_value("/dev/shm"),
        "folder for images and outputs");
   return all;

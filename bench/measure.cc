@@ -81,6 +81,8 @@ Result<Runs> alone(unsigned repeats, const std::function<Result<Run>()>& ferry) 
   return runs;
 }
 
+double both_cpu_seconds(const Run& run) { return run.send.cpu_seconds + run.receive.cpu_seconds; }
+
 double seconds_between(Clock::time_point begin, Clock::time_point end) {
   return std::chrono::duration<double>(end - begin).count();
 }

@@ -38,6 +38,9 @@ struct Run {
   std::string cipher{};  ///< what encrypted it, where that is known
 };
 
+/// Of both sides together.
+double both_cpu_seconds(const Run& run);
+
 /// Runs of two programs that were measured in turns: pair i is ferry[i] and limit[i].
 struct Runs {
   std::vector<Run> ferry;

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <sstream>
 #include <utility>
 
@@ -106,6 +107,20 @@ Result<void> in_a_child(const std::function<Result<void>()>& make) {
   Process child = FERRY_TRY(Process::fork([&make](int) { return make(); }));
   FERRY_TRY(child.wait());
   return {};
+}
+
+Result<double> cpu_seconds(pid_t id) {
+  std::ifstream file(fmt::format("/proc/{}/stat", id));
+  std::string line;
+  std::getline(file, line);
+  // Behind the name, which may have anything in it: state is field 3, utime 14, stime 15.
+  std::istringstream fields(line.substr(std::min(line.rfind(')') + 1, line.size())));
+  std::string skipped;
+  for (int field = 3; field < 14; ++field) fields >> skipped;
+  long user = 0;
+  long system = 0;
+  if (!(fields >> user >> system)) return fail(Errc::system, "read a process's times");
+  return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
 void write_line(int out, const std::string& line) {

@@ -48,6 +48,9 @@ class Process {
 /// count in the peaks of the commands that it starts.
 Result<void> in_a_child(const std::function<Result<void>()>& make);
 
+/// User and system time of a process that was not waited for yet.
+Result<double> cpu_seconds(pid_t id);
+
 /// What one side of a run in the library says when it is done: when the part that is measured began
 /// and ended, and what it used in between.
 struct SideReport {

@@ -3,16 +3,13 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <fstream>
+#include <cstring>
 #include <nlohmann/json.hpp>
-#include <sstream>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,29 +24,21 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds k_patience{60};
 
-/// User and system time of a process that is still there.
-Result<double> cpu_seconds(pid_t id) {
-  std::ifstream file(fmt::format("/proc/{}/stat", id));
-  std::string line;
-  std::getline(file, line);
-  // Behind the name, which may have anything in it: state is field 3, utime 14, stime 15.
-  std::istringstream fields(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  std::string skipped;
-  for (int field = 3; field < 14; ++field) fields >> skipped;
-  long user = 0;
-  long system = 0;
-  if (!(fields >> user >> system)) return fail(Errc::system, "read a process's times");
-  return static_cast<double>(user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
-
 /// A QEMU, and the line over which it is told what to do (QMP).
 class Qemu {
  public:
-  static Result<Qemu> start(const QemuMigration& migration, const std::string& role,
-                            const std::string& memory) {
-    const std::string line = memory + ".qmp";
+  /// `more` are arguments besides those for `bytes` of memory, which are the file `memory`.
+  static Result<Qemu> start(const std::string& program, const std::string& memory,
+                            std::uint64_t bytes, const std::vector<std::string>& more) {
+    std::array<int, 2> ends{};
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+      return fail_sys(Errc::system, errno, "make a line to QEMU");
+    }
+    UniqueFd ours(ends[0]);
+    const UniqueFd theirs(ends[1]);
+    ::fcntl(theirs.get(), F_SETFD, 0);  // it inherits this one
     std::vector<std::string> argv{
-        migration.program,
+        program,
         "-nodefaults",
         "-no-user-config",
         "-display",
@@ -60,33 +49,30 @@ class Qemu {
         "-machine",
         "pc,memory-backend=memory",
         "-m",
-        fmt::format("{}M", migration.bytes / k_mib),
+        fmt::format("{}M", bytes / k_mib),
         "-object",
-        fmt::format("memory-backend-file,id=memory,size={},mem-path={},share=on,prealloc=on",
-                    migration.bytes, memory),
-        "-object",
-        fmt::format("tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
-                    "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
-                    role, migration.certificates),
-        "-qmp",
-        fmt::format("unix:{},server=on,wait=off", line)};
-    if (role == "server") argv.insert(argv.end(), {"-incoming", "defer"});
+        fmt::format("memory-backend-file,id=memory,size={},mem-path={},share=on,prealloc=on", bytes,
+                    memory),
+        "-chardev",
+        fmt::format("socket,id=qmp,fd={}", theirs.get()),
+        "-mon",
+        "chardev=qmp,mode=control"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    const timeval patience{.tv_sec = k_patience.count(), .tv_usec = 0};
+    ::setsockopt(ours.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     Process process = FERRY_TRY(Process::start(argv));
-    const ScratchFile socket_file(line);
-    UniqueFd socket = FERRY_TRY(reach(line));
-    Qemu qemu(std::move(process), std::move(socket));
+    Qemu qemu(std::move(process), std::move(ours));
     FERRY_TRY(qemu.read());  // its greeting
     FERRY_TRY(qemu.execute("qmp_capabilities"));
     return qemu;
   }
 
-  /// What the command answers; events that come before it are left out.
-  Result<json> execute(const std::string& command, const json& arguments = json::object()) {
+  /// What the command answers; events that come before it are left out. A descriptor, borrowed,
+  /// goes with it, unless it is -1.
+  Result<json> execute(const std::string& command, const json& arguments = json::object(),
+                       int fd = -1) {
     const std::string text = json{{"execute", command}, {"arguments", arguments}}.dump() + "\n";
-    if (::send(socket_.get(), text.data(), text.size(), MSG_NOSIGNAL) !=
-        static_cast<ssize_t>(text.size())) {
-      return fail_sys(Errc::disconnected, errno, "speak to QEMU");
-    }
+    FERRY_TRY(say(text, fd));
     for (;;) {
       json answer = FERRY_TRY(read());
       if (answer.contains("return")) return answer["return"];
@@ -122,21 +108,26 @@ class Qemu {
   Qemu(Process process, UniqueFd socket)
       : process_(std::move(process)), socket_(std::move(socket)) {}
 
-  /// It makes its socket some time after it has started.
-  static Result<UniqueFd> reach(const std::string& path) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return fail(Errc::usage, "the folder is too long");
-    path.copy(address.sun_path, path.size());
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const Clock::time_point last = Clock::now() + k_patience;
-    while (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      if (Clock::now() > last) return fail_sys(Errc::unreachable, errno, "reach QEMU");
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  /// A command is short: it fits into the socket at once.
+  Result<void> say(std::string text, int fd) {
+    iovec bytes{text.data(), text.size()};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    if (fd >= 0) {
+      message.msg_control = room.data();
+      message.msg_controllen = room.size();
+      cmsghdr* const header = CMSG_FIRSTHDR(&message);
+      header->cmsg_level = SOL_SOCKET;
+      header->cmsg_type = SCM_RIGHTS;
+      header->cmsg_len = CMSG_LEN(sizeof fd);
+      std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
     }
-    const timeval patience{.tv_sec = k_patience.count(), .tv_usec = 0};
-    ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    return fd;
+    if (::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == static_cast<ssize_t>(text.size())) {
+      return {};
+    }
+    return fail_sys(Errc::disconnected, errno, "speak to QEMU");
   }
 
   /// Its next word: a line of JSON.
@@ -159,16 +150,31 @@ class Qemu {
   std::string unread_;
 };
 
+constexpr std::uint64_t k_no_bound = std::uint64_t{1} << 40;  // bytes a second
+
+/// One side of a migration; what is `more` belongs to this side alone.
+Result<Qemu> start_side(const QemuMigration& migration, const std::string& role,
+                        const std::string& memory, std::vector<std::string> more) {
+  if (!migration.certificates.empty()) {
+    more.insert(more.end(),
+                {"-object", fmt::format("tls-creds-x509,id=tls,endpoint={},dir={},verify-peer=on,"
+                                        "priority=NORMAL:-CIPHER-ALL:+AES-128-GCM",
+                                        role, migration.certificates)});
+  }
+  return Qemu::start(migration.program, memory, migration.bytes, more);
+}
+
 Result<void> prepare(Qemu& qemu, const QemuMigration& migration) {
   json capabilities = json::array();
   for (const char* name : {"multifd", "events"}) {
     capabilities.push_back({{"capability", name}, {"state", true}});
   }
   FERRY_TRY(qemu.execute("migrate-set-capabilities", {{"capabilities", capabilities}}));
-  FERRY_TRY(qemu.execute("migrate-set-parameters", {{"multifd-channels", migration.channels},
-                                                    {"tls-creds", "tls"},
-                                                    {"tls-hostname", "localhost"},
-                                                    {"max-bandwidth", std::uint64_t{1} << 40}}));
+  json parameters{{"multifd-channels", migration.channels}, {"max-bandwidth", k_no_bound}};
+  if (!migration.certificates.empty()) {
+    parameters.update({{"tls-creds", "tls"}, {"tls-hostname", "localhost"}});
+  }
+  FERRY_TRY(qemu.execute("migrate-set-parameters", parameters));
   return {};
 }
 
@@ -199,14 +205,37 @@ Result<Run> measure(Qemu& source, Qemu& destination, const std::string& port) {
 
 Result<Run> qemu_memory(const QemuMigration& migration) {
   const ScratchFile output(migration.destination);
-  Qemu destination = FERRY_TRY(Qemu::start(migration, "server", migration.destination));
-  Qemu source = FERRY_TRY(Qemu::start(migration, "client", migration.source));
+  Qemu destination =
+      FERRY_TRY(start_side(migration, "server", migration.destination, {"-incoming", "defer"}));
+  Qemu source = FERRY_TRY(start_side(migration, "client", migration.source, {}));
   for (Qemu* const qemu : {&destination, &source}) FERRY_TRY(prepare(*qemu, migration));
   const std::string port = FERRY_TRY(listen(destination));
   Run run = FERRY_TRY(measure(source, destination, port));
   FERRY_TRY(source.quit());
   FERRY_TRY(destination.quit());
   FERRY_TRY(in_a_child([&] { return expect_same_image(migration.destination, migration.source); }));
+  return run;
+}
+
+Result<Run> qemu_snapshot(const QemuSnapshot& snapshot) {
+  Qemu qemu = FERRY_TRY(Qemu::start(snapshot.program, snapshot.memory, snapshot.bytes, {}));
+  FERRY_TRY(
+      qemu.execute("migrate-set-capabilities",
+                   {{"capabilities", json::array({{{"capability", "events"}, {"state", true}}})}}));
+  FERRY_TRY(qemu.execute("migrate-set-parameters", {{"max-bandwidth", k_no_bound}}));
+  const UniqueFd file(
+      ::open(snapshot.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file) return fail_sys(Errc::system, errno, "open " + snapshot.output);
+  FERRY_TRY(qemu.execute("getfd", {{"fdname", "file"}}, file.get()));
+  const double before = FERRY_TRY(qemu.cpu());
+  const Clock::time_point begin = Clock::now();
+  FERRY_TRY(qemu.execute("migrate", {{"uri", "fd:file"}}));
+  FERRY_TRY(qemu.completed());
+  if (::fsync(file.get()) != 0) return fail_sys(Errc::system, errno, "sync " + snapshot.output);
+  Run run;
+  run.seconds = seconds_between(begin, Clock::now());
+  run.send.cpu_seconds = FERRY_TRY(qemu.cpu()) - before;
+  FERRY_TRY(qemu.quit());
   return run;
 }
 

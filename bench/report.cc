@@ -107,6 +107,12 @@ std::string table_line(const Finding& finding) {
       fmt::format("{:.3f}", median(ratios(finding.runs))), cpu(&Run::send), cpu(&Run::receive));
 }
 
+/// Which of several of its name it is.
+std::string which_text(const Finding& finding) {
+  if (finding.transport.empty() && finding.memory.empty()) return {};
+  return fmt::format("  {} {}", finding.transport, finding.memory);
+}
+
 }  // namespace
 
 std::string json_line(const Finding& finding, const Plan& plan) {
@@ -122,6 +128,7 @@ std::string json_line(const Finding& finding, const Plan& plan) {
   if (finding.channels > 0) line["parameters"]["channels"] = finding.channels;
   if (!finding.transport.empty()) line["parameters"]["transport"] = finding.transport;
   if (!finding.memory.empty()) line["parameters"]["memory"] = finding.memory;
+  if (!finding.tracker.empty()) line["parameters"]["tracker"] = finding.tracker;
   if (!finding.runs.ferry.empty()) line["ferry"] = program(finding, finding.runs.ferry);
   if (!finding.runs.limit.empty()) {
     line["limit"] = program(finding, finding.runs.limit);
@@ -134,6 +141,7 @@ std::string json_line(const Finding& finding, const Plan& plan) {
                             {bar.side == Bar::Side::at_least ? "at_least" : "at_most", bar.limit},
                             {"reached", bar.reached()}});
   }
+  for (const Figure& figure : finding.figures) line["figures"][figure.name] = figure.measured;
   return line.dump();
 }
 
@@ -147,11 +155,11 @@ std::string table_lines(const Finding& finding) {
   if (finding.bars.empty()) return table_line(finding);
   for (const Bar& bar : finding.bars) {
     lines +=
-        fmt::format("{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  {} {} {}\n", finding.name,
+        fmt::format("{:<14} {:>9} {:>4} {:>11} {:>11}  {:<27} {:>10}  {} {} {}{}\n", finding.name,
                     finding.bytes / k_mib, finding.channels, rate_text(finding, finding.runs.ferry),
                     rate_text(finding, finding.runs.limit), bar.figure, amount(bar, bar.measured),
                     bar.side == Bar::Side::at_least ? ">=" : "<=", amount(bar, bar.limit),
-                    bar.reached() ? "reached" : "MISSED");
+                    bar.reached() ? "reached" : "MISSED", which_text(finding));
   }
   return lines;
 }

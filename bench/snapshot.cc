@@ -2,29 +2,27 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "bench/data.h"
 #include "bench/process.h"
-#include "ferry/ferry.h"
+#include "bench/programs.h"
+#include "bench/qemu_run.h"
 #include "ferry/unique_fd.h"
 
 namespace ferry::bench {
 namespace {
 
-constexpr const char* k_fio = "/usr/bin/fio";
-constexpr unsigned k_pages = 20'000;
-
-enum class Content { random, half };
+enum class Content { random, half, guest };
 
 struct Scene {
   const Plan& plan;
@@ -33,24 +31,34 @@ struct Scene {
   std::string image;
   std::string snapshot;
   std::string output;
+  std::string fio{};  ///< the program, where it is needed
 };
 
-std::string path_of(const Plan& plan, std::string_view what) {
-  return fmt::format("{}/ferry-bench-{}-{}", plan.folder, ::getpid(), what);
-}
-
-/// Half: 64 KiB of data and 64 KiB of holes by turns.
-Result<void> make_image(const std::string& path, std::uint64_t bytes, Content content) {
-  if (content == Content::random) return make_random_image(path, bytes);
-  return make_sparse_image(path, bytes, bytes / 2);
-}
-
-/// What is read next comes from the disk.
-Result<void> forget(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file || ::fsync(file.get()) != 0) return fail_sys(Errc::system, errno, "open " + path);
-  (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+/// Half: 64 KiB of data and 64 KiB of holes by turns. A guest's is copied.
+Result<void> make_image(const std::string& path, const Plan& plan, Content content) {
+  switch (content) {
+    case Content::random:
+      return make_random_image(path, plan.bytes);
+    case Content::half:
+      return make_sparse_image(path, plan.bytes, plan.bytes / 2);
+    case Content::guest:
+      break;
+  }
+  Process copy = FERRY_TRY(Process::start({"/bin/cp", "--sparse=always", plan.guest_image, path}));
+  FERRY_TRY(copy.wait());
   return {};
+}
+
+std::vector<Content> contents(const Plan& plan) {
+  std::vector<Content> all{Content::random, Content::half};
+  if (!plan.guest_image.empty()) all.push_back(Content::guest);
+  return all;
+}
+
+Result<struct stat> status_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return fail_sys(Errc::system, errno, "look at " + path);
+  return status;
 }
 
 Result<Run> timed(const std::vector<std::string>& command) {
@@ -68,7 +76,7 @@ std::vector<std::string> with_file_options(std::vector<std::string> command, con
                                            const Scene& scene) {
   command.insert(command.end(),
                  {lanes, std::to_string(scene.channels), "--file-engine", "io_uring"});
-  if (scene.direct) command.push_back("--direct");
+  command.push_back(scene.direct ? "--direct" : "--buffered");
   return command;
 }
 
@@ -96,14 +104,17 @@ Result<Run> check(const Scene& scene) {
 }
 
 /// The time that fio says it took, without its own start and layout; the last fsync is in it.
-Result<Run> fio(const Scene& scene, const char* direction, std::uint64_t bytes) {
-  const std::string file = path_of(scene.plan, "fio");
+Result<Run> fio(const Scene& scene, const char* direction) {
+  const std::string file = scratch_path(scene.plan, "fio");
   const bool writes = std::string_view(direction) == "write";
   if (writes) ::unlink(file.c_str());
-  const std::uint64_t each = bytes / scene.channels / k_mib * k_mib;
+  // As many bytes as the snapshot has storage for: next to nothing of it is no page.
+  const auto blocks = static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.snapshot)).st_blocks);
+  const std::uint64_t each =
+      std::max(blocks * 512 / scene.channels / k_mib, std::uint64_t{1}) * k_mib;
   Process process = FERRY_TRY(Process::start(
-      {k_fio, "--name=ferry", "--filename=" + file, fmt::format("--rw={}", direction), "--bs=256k",
-       "--iodepth=8", "--ioengine=io_uring", "--fallocate=none",
+      {scene.fio, "--name=ferry", "--filename=" + file, fmt::format("--rw={}", direction),
+       "--bs=256k", "--iodepth=8", "--ioengine=io_uring", "--fallocate=none",
        fmt::format("--direct={}", scene.direct ? 1 : 0), "--end_fsync=1",
        fmt::format("--size={}", each), fmt::format("--numjobs={}", scene.channels),
        fmt::format("--offset_increment={}", each), "--group_reporting", "--thread",
@@ -129,12 +140,12 @@ Result<Run> cp(const std::string& from, const std::string& to) {
 /// Calls `measure` for each number of channels, with an image and a snapshot of it.
 template <class Measure>
 Result<void> for_each_scene(const Plan& plan, Content content, Measure measure) {
-  const ScratchFile image(path_of(plan, "snapshot.img"));
-  const ScratchFile snapshot(path_of(plan, "snapshot.ferry"));
-  const ScratchFile output(path_of(plan, "snapshot.out"));
-  const ScratchFile scratch(path_of(plan, "fio"));
+  const ScratchFile image(scratch_path(plan, "snapshot.img"));
+  const ScratchFile snapshot(scratch_path(plan, "snapshot.ferry"));
+  const ScratchFile output(scratch_path(plan, "snapshot.out"));
+  const ScratchFile scratch(scratch_path(plan, "fio"));
   Process child =
-      FERRY_TRY(Process::fork([&](int) { return make_image(image.path(), plan.bytes, content); }));
+      FERRY_TRY(Process::fork([&](int) { return make_image(image.path(), plan, content); }));
   FERRY_TRY(child.wait());
   for (const unsigned channels : plan.channels) {
     for (const bool direct : {false, true}) {
@@ -146,7 +157,19 @@ Result<void> for_each_scene(const Plan& plan, Content content, Measure measure) 
   return {};
 }
 
-std::string_view name_of(Content content) { return content == Content::random ? "random" : "half"; }
+std::string_view name_of(Content content) {
+  switch (content) {
+    case Content::random:
+      return "random";
+    case Content::half:
+      return "half";
+    case Content::guest:
+      break;
+  }
+  return "guest";
+}
+
+std::string way_of(const Scene& scene) { return scene.direct ? "direct" : "buffered"; }
 
 /// What a case is measured beside, and the ratio that it has to reach.
 struct Beside {
@@ -163,11 +186,11 @@ Result<void> compare(const Beside& beside, const Scene& scene, const char* name,
   const Bar bar{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least};
   beside.report({name,
                  beside.program,
-                 scene.plan.bytes,
+                 static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.image)).st_size),
                  scene.channels,
                  std::move(runs),
                  {bar},
-                 scene.direct ? "direct" : "buffered",
+                 way_of(scene),
                  std::string(name_of(beside.content))});
   return {};
 }
@@ -175,27 +198,25 @@ Result<void> compare(const Beside& beside, const Scene& scene, const char* name,
 }  // namespace
 
 Result<void> snapshot_and_fio(const Plan& plan, const Report& report) {
-  if (::access(k_fio, X_OK) != 0) {
-    fmt::print(stderr, "snapshot-fio: {} is not there: nothing to compare with\n", k_fio);
-    return {};
-  }
-  for (const Content content : {Content::random, Content::half}) {
-    const std::uint64_t data = content == Content::random ? plan.bytes : plan.bytes / 2;
+  const Result<std::string> program = find_program("fio");
+  if (!program) return say_skipped("snapshot-fio", program.error()), Result<void>();
+  for (const Content content : contents(plan)) {
     const Beside beside{report, "fio", content, 0.9};
-    FERRY_TRY(for_each_scene(plan, content, [&](const Scene& scene) -> Result<void> {
+    FERRY_TRY(for_each_scene(plan, content, [&](Scene scene) -> Result<void> {
+      scene.fio = *program;
       FERRY_TRY(compare(
           beside, scene, "snapshot-save", [&] { return save(scene); },
-          [&] { return fio(scene, "write", data); }));
+          [&] { return fio(scene, "write"); }));
       return compare(
           beside, scene, "snapshot-read", [&] { return check(scene); },
-          [&] { return fio(scene, "read", data); });
+          [&] { return fio(scene, "read"); });
     }));
   }
   return {};
 }
 
 Result<void> snapshot_and_cp(const Plan& plan, const Report& report) {
-  for (const Content content : {Content::random, Content::half}) {
+  for (const Content content : contents(plan)) {
     const Beside beside{report, "cp", content, 1.0};
     FERRY_TRY(for_each_scene(plan, content, [&](const Scene& scene) -> Result<void> {
       const auto copy = [&] { return cp(scene.image, scene.output); };
@@ -211,40 +232,24 @@ Result<void> snapshot_and_cp(const Plan& plan, const Report& report) {
   return {};
 }
 
-Result<void> snapshot_pages(const Plan& plan, const Report& report) {
-  const ScratchFile image(path_of(plan, "snapshot.img"));
-  const ScratchFile snapshot(path_of(plan, "snapshot.ferry"));
-  FERRY_TRY(make_random_image(image.path(), plan.bytes));
-  const Scene scene{plan, 1, false, image.path(), snapshot.path(), {}};
-  FERRY_TRY(save(scene));
-  const std::uint64_t units = plan.bytes / k_unit_bytes;
-  for (const char* state : {"cached", "from disk"}) {
-    if (std::string_view(state) != "cached") FERRY_TRY(forget(snapshot.path()));
-    // In a process of its own: a Runtime has threads, and this one forks.
-    Process child = FERRY_TRY(Process::fork([&](int out) -> Result<void> {
-      const auto runtime = FERRY_TRY(make_runtime());
-      const auto opened = FERRY_TRY(Snapshot::open(*runtime, "file://" + snapshot.path()));
-      std::mt19937_64 random(1);
-      std::vector<std::byte> page(k_unit_bytes);
-      const Clock::time_point begin = Clock::now();
-      for (unsigned i = 0; i < k_pages; ++i) {
-        FERRY_TRY(opened->fetch({0, random() % units * k_unit_bytes, page.size()}, page));
-      }
-      write_line(out, std::to_string(seconds_between(begin, Clock::now()) / k_pages * 1e6));
-      return {};
-    }));
-    const double micros = std::stod(FERRY_TRY(child.read_line()));
-    FERRY_TRY(child.wait());
-    report({"snapshot-page",
-            "",
-            plan.bytes,
-            0,
-            {},
-            {{"microseconds_a_page", micros, Bar::Side::at_most, 1000}},
-            "",
-            state});
-  }
-  return {};
+Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
+  const Result<std::string> program = find_program(plan.qemu);
+  if (!program) return say_skipped("snapshot-qemu", program.error()), Result<void>();
+  const ScratchFile output(scratch_path(plan, "qemu"));
+  const Beside beside{report, "QEMU's migration into a file", Content::random, 1.0};
+  return for_each_scene(plan, Content::random, [&](const Scene& scene) -> Result<void> {
+    const QemuSnapshot peer{*program, scene.image, output.path(), plan.bytes};
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return save(scene); }, [&] { return qemu_snapshot(peer); }));
+    const auto cpu = [](const Run& run) { return run.send.cpu_seconds; };
+    const double gibibytes = static_cast<double>(plan.bytes) / static_cast<double>(k_gib);
+    std::vector<Bar> bars{{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least},
+                          {"cpu_seconds_per_gib", median_of(runs.ferry, cpu) / gibibytes,
+                           Bar::Side::at_most, median_of(runs.limit, cpu) / gibibytes}};
+    report({"snapshot-qemu", beside.program, plan.bytes, scene.channels, std::move(runs),
+            std::move(bars), way_of(scene), std::string(name_of(beside.content))});
+    return {};
+  });
 }
 
 }  // namespace ferry::bench

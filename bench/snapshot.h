@@ -7,12 +7,16 @@
 namespace ferry::bench {
 
 /// migrate-send to file://, and --check of what it wrote, beside fio's sequential writes and reads:
-/// same engine, size of block, requests under way and jobs, buffered and direct. Nothing is
-/// reported where there is no fio.
+/// same engine, size of block, requests under way and jobs, buffered and direct. Visibly skipped
+/// where there is no fio.
 Result<void> snapshot_and_fio(const Plan& plan, const Report& report);
 
 /// An image into a snapshot, and out of it again, each beside `cp --sparse=always` and a sync.
 Result<void> snapshot_and_cp(const Plan& plan, const Report& report);
+
+/// Random memory into a file, beside QEMU's migration of as much into one. Visibly skipped where
+/// there is no QEMU.
+Result<void> snapshot_and_qemu(const Plan& plan, const Report& report);
 
 /// Single pages of a snapshot, in no order, each verified: how long one takes.
 Result<void> snapshot_pages(const Plan& plan, const Report& report);

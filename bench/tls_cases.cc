@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "bench/data.h"
 #include "bench/library_run.h"
 #include "bench/process.h"
+#include "bench/programs.h"
 #include "bench/qemu_run.h"
 
 namespace ferry::bench {
@@ -23,20 +23,6 @@ namespace fs = std::filesystem;
 constexpr double k_tls_ratio = 0.8;
 constexpr double k_qemu_ratio = 2.5;
 
-void skip(std::string_view name, const Error& why) {
-  fmt::print(stderr, "{:<14} skipped: {}\n", name, why.text());
-}
-
-/// Where a program is; Errc::unsupported where it is not on the path.
-Result<std::string> find_program(const std::string& name) {
-  Process shell =
-      FERRY_TRY(Process::start({"/bin/sh", "-c", "command -v \"$1\" || :", "sh", name}));
-  const Result<std::string> found = shell.read_line();
-  FERRY_TRY(shell.wait());
-  if (found) return *found;
-  return fail(Errc::unsupported, fmt::format("there is no {} here", name));
-}
-
 /// The cipher that both sides choose on this machine, as fast as openssl has it.
 Result<CipherSpeed> negotiated_speed(const Plan& plan) {
   FERRY_TRY(find_program("openssl"));
@@ -44,8 +30,6 @@ Result<CipherSpeed> negotiated_speed(const Plan& plan) {
       FERRY_TRY(ferry_memory({.bytes = k_mib, .poller = plan.poller, .tls = TlsOptions{}}));
   return cipher_speed(run.cipher);
 }
-
-double both_cpu_seconds(const Run& run) { return run.send.cpu_seconds + run.receive.cpu_seconds; }
 
 /// One channel leaves each core waiting for the other now and then: it gets figures, and no bar.
 std::vector<Bar> bars_of(const Runs& runs, unsigned channels) {
@@ -104,7 +88,7 @@ for side in server client; do make $side -extensions leaf -CA ca-cert.pem -CAkey
 
 Result<void> memory_tls(const Plan& plan, const Report& report) {
   const Result<CipherSpeed> speed = negotiated_speed(plan);
-  if (!speed) return skip("memory-tls", speed.error()), Result<void>();
+  if (!speed) return say_skipped("memory-tls", speed.error()), Result<void>();
   for (const unsigned channels : plan.channels) {
     const Transfer transfer{
         .bytes = plan.bytes, .channels = channels, .poller = plan.poller, .tls = TlsOptions{}};
@@ -120,7 +104,7 @@ Result<void> memory_tls(const Plan& plan, const Report& report) {
 
 Result<void> image_tls(const Plan& plan, const Report& report) {
   const Result<CipherSpeed> speed = negotiated_speed(plan);
-  if (!speed) return skip("image-tls", speed.error()), Result<void>();
+  if (!speed) return say_skipped("image-tls", speed.error()), Result<void>();
   const ScratchFile image(scratch_path(plan, "random.img"));
   FERRY_TRY(in_a_child([&] { return make_random_image(image.path(), plan.bytes); }));
   for (const unsigned channels : plan.channels) {
@@ -138,7 +122,7 @@ Result<void> image_tls(const Plan& plan, const Report& report) {
 
 Result<void> memory_qemu(const Plan& plan, const Report& report) {
   const Result<std::string> program = find_program(plan.qemu);
-  if (!program) return skip("memory-qemu", program.error()), Result<void>();
+  if (!program) return say_skipped("memory-qemu", program.error()), Result<void>();
   const CertificateFolder certificates =
       FERRY_TRY(CertificateFolder::create(scratch_path(plan, "certificates")));
   const ScratchFile image(scratch_path(plan, "random.img"));

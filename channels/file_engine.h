@@ -30,7 +30,8 @@ class FileEngine {
  public:
   virtual ~FileEngine() = default;
   /// Begins. The memory is on loan until the completion, and no more requests than the engine's
-  /// depth are under way. Errc::system.
+  /// depth are under way. Errc::system, and then nothing will be heard of this request; the failure
+  /// is final, and what is under way is still to be awaited.
   virtual Result<void> submit(const FileRequest& request) = 0;
   /// Blocks until a request has ended; there must be one. Errc::system: how the others end is not
   /// known any more.

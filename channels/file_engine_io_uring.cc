@@ -1,6 +1,7 @@
 #include <liburing.h>
 
 #include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "channels/file_engine.h"
@@ -32,6 +33,7 @@ class IoUringEngine final : public FileEngine {
   }
 
   Result<void> submit(const FileRequest& request) override {
+    if (failure_) return std::unexpected(*failure_);
     io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
     if (entry == nullptr) return fail(Errc::system, "file engine io_uring: the ring is full");
     prepare(*entry, request);
@@ -40,8 +42,11 @@ class IoUringEngine final : public FileEngine {
     do {
       submitted = io_uring_submit(&ring_);
     } while (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
-    if (submitted < 0) return fail_sys(Errc::system, -submitted, "file engine io_uring: submit");
-    return {};
+    if (submitted == 1) return {};
+    // It stays in the queue: no other may be submitted, or the kernel would take it after all.
+    failure_ =
+        Error{Errc::system, submitted < 0 ? -submitted : 0, "file engine io_uring: submit", {}};
+    return std::unexpected(*failure_);
   }
 
   Result<FileCompletion> wait() override {
@@ -86,6 +91,7 @@ class IoUringEngine final : public FileEngine {
   io_uring ring_{};
   bool open_ = false;
   bool registered_ = false;
+  std::optional<Error> failure_;  // of a submit, which is the last
 };
 
 }  // namespace

@@ -75,6 +75,9 @@ Result<void> FileLane::begin(FileRequest::Direction direction, const PageRun& ru
   if (bytes.data() >= all.data() && bytes.data() < all.data() + all.size()) {
     used_until_[static_cast<std::size_t>(bytes.data() - all.data()) / k_staging_bytes] = number + 1;
   }
+  if (direction == FileRequest::Direction::read && setting_.cached >= 0) {
+    (void)::readahead(setting_.cached, static_cast<off64_t>(offset), bytes.size());  // a hint
+  }
   auto begun = engine_->submit(moves_.back().rest);
   if (!begun) moves_.pop_back();
   return keep_failure(std::move(begun));
@@ -114,9 +117,9 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
     move.error = failed(rest, static_cast<int>(-result));
   }
   move.ended = true;
-  if (rest.direction == FileRequest::Direction::write && setting_.written_back >= 0) {
+  if (rest.direction == FileRequest::Direction::write && setting_.cached >= 0) {
     // A hint: whether it was heard shows in the fsync, and nowhere else.
-    (void)::sync_file_range(setting_.written_back, static_cast<off64_t>(move.begin),
+    (void)::sync_file_range(setting_.cached, static_cast<off64_t>(move.begin),
                             static_cast<off64_t>(rest.offset - move.begin), SYNC_FILE_RANGE_WRITE);
   }
   return {};

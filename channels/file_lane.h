@@ -22,10 +22,11 @@ class FileLane final : public PlacedIo {
     std::vector<std::uint64_t> region_offsets;  ///< in the file
     unsigned depth = 1;
     std::string shown_as;  ///< what errors call the file
-    /// A descriptor of the file, borrowed, where what is put goes to the page cache: the kernel is
-    /// then told at once to begin to write it to the disk, so that a later fsync finds little to
-    /// do. -1: there is no such need.
-    int written_back = -1;
+    /// A descriptor of the file, borrowed, where pages go through the page cache. The kernel is
+    /// then told at once to begin to write what is put to the disk, so that a later fsync finds
+    /// little to do; and to begin to read what is to be got, since lanes that take turns in a file
+    /// look to it as if they read in no order. -1: there is no such need.
+    int cached = -1;
   };
   /// Makes the engine, and gets the lane's staging memory to register.
   using MakeEngine =

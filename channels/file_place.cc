@@ -1,10 +1,14 @@
 #include "channels/file_place.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -39,6 +43,26 @@ Result<void> check_name(const fs::path& path) {
               "name a regular file");
 }
 
+/// Some file systems refuse only what is not aligned as they want it, and only when it is written.
+bool takes_units(int direct_fd) {
+  alignas(k_unit_bytes) static constexpr std::array<std::byte, k_unit_bytes> zeros{};
+  return ::pwrite(direct_fd, zeros.data(), zeros.size(), 0) == static_cast<::ssize_t>(zeros.size());
+}
+
+/// Is most of the file in the page cache, as far as a few of its units tell?
+bool is_cached(int fd) {
+  constexpr ::off_t k_samples = 16;
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return false;
+  int cached = 0;
+  for (::off_t i = 0; i < k_samples; ++i) {
+    std::byte byte;
+    const iovec into{&byte, 1};
+    cached += ::preadv2(fd, &into, 1, status.st_size / k_samples * i, RWF_NOWAIT) == 1;
+  }
+  return cached > k_samples / 2;
+}
+
 Result<UniqueFd> open_directly(int fd, const fs::path& path, int mode) {
   const std::string same = "/proc/self/fd/" + std::to_string(fd);
   UniqueFd direct(::open(same.c_str(), mode | O_DIRECT | O_CLOEXEC));
@@ -59,10 +83,15 @@ class PlacedFile {
   PlacedFile(const fs::path& path, const FileOptions& options)
       : path_(path), options_(options), region_{.name = path.native()} {}
 
-  /// `fd` is the owner's.
+  /// `fd` is the owner's. A file to write is new: nothing is in its first unit yet.
   Result<void> open(int fd, int mode) {
     region_.fd = fd;
     if (options_.caching == Caching::direct) direct_ = FERRY_TRY(open_directly(fd, path_, mode));
+    if (options_.caching == Caching::automatic) {
+      auto direct = open_directly(fd, path_, mode);
+      const bool better = direct && (mode == O_RDWR ? takes_units(direct->get()) : !is_cached(fd));
+      if (better) direct_ = *std::move(direct);
+    }
     return {};
   }
 
@@ -95,10 +124,10 @@ class PlacedFile {
         {.region_offsets = std::move(region_offsets),
          .depth = depth,
          .shown_as = path_.native(),
-         .written_back = direct_ ? -1 : region_.fd},
+         .cached = direct_ ? -1 : region_.fd},
         [&](std::span<std::byte> staging) {
           return make_file_engine(
-              options_.engine, options_.caching,
+              options_.engine, direct_ ? Caching::direct : Caching::buffered,
               {.fd = direct_ ? direct_.get() : region_.fd, .depth = depth, .staging = staging});
         });
   }
@@ -161,6 +190,11 @@ class NewFile final : public NewPlace {
   }
   Result<void> clear(Stretch stretch) override { return file_.clear(stretch); }
 
+  bool clone(Stretch stretch, int fd, std::uint64_t from) override {
+    const file_clone_range range{fd, from, stretch.length, stretch.offset};
+    return ::ioctl(output_.fd(), FICLONERANGE, &range) == 0;
+  }
+
   Result<void> keep() override {
     FERRY_TRY(output_.sync());
     FERRY_TRY(check_free());
@@ -170,9 +204,12 @@ class NewFile final : public NewPlace {
   Result<void> show() override {
     FERRY_TRY(output_.show(options_.existing));
     if (::fsync(folder_.get()) != 0) {
-      return fail_sys(Errc::system, errno,
+      const int sys = errno;
+      output_.take_back();
+      return fail_sys(Errc::system, sys,
                       "write the directory of " + in_quotes(path_.native()) + " to disk");
     }
+    output_.settle();
     return {};
   }
 

@@ -20,6 +20,7 @@ constexpr bool is_cut(int sys) noexcept {
     case ENETUNREACH:
     case EHOSTDOWN:
     case ENETDOWN:
+    case EBADMSG:  // of kernel TLS, where the line went away under a record
       return true;
     default:
       return false;

@@ -59,7 +59,10 @@ Result<std::size_t> SocketChannel::read_bulk(std::span<const iovec> into, std::s
     wait_for(POLLIN, k_bulk_patience_ms);
     msghdr message{};
     const Step step = FERRY_TRY(receive(into, message, MSG_DONTWAIT));
-    if (step.wait_for == Interest::none) return step.bytes;
+    if (step.wait_for == Interest::none) {
+      low_water_.set(1);  // who polls the descriptor next may want less
+      return step.bytes;
+    }
   }
 }
 

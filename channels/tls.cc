@@ -91,8 +91,11 @@ Result<Credentials> load(TlsSide side, const Uri& uri, const TlsOptions& options
     key = loaded.fresh_key = tls_key_text(FERRY_TRY(fresh_tls_key()));
   }
   if (key.empty()) {
-    loaded.context =
-        FERRY_TRY(TlsContext::with_certificates(side, options.folder, options.authorized));
+    loaded.context = FERRY_TRY(
+        TlsContext::with_certificates(side, options.folder, options.authorized, options.version));
+  } else if (options.version != TlsVersion::v1_3) {
+    return fail(Errc::usage, uri.shown() + ": TLS 1.2 is for certificates, a key needs TLS 1.3",
+                "leave --tls-version out, or give --tls-dir with certificates in it");
   } else {
     loaded.context = FERRY_TRY(TlsContext::with_key(side, FERRY_TRY(parse_tls_key(key))));
   }
@@ -126,6 +129,7 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& below, Sc
   peer.name = schemes.as_ours((*inner)->info().peer);
   peer.server_name = options.hostname.empty() ? to.host : options.hostname;
   peer.records_per_key = options.records_per_key;
+  peer.records = options.records;
   peer.sessions = std::move(sessions);
   std::unique_ptr<Channel> channel =
       co_await secure(loop, std::move(*inner), std::move(proof.context), std::move(peer));
@@ -135,13 +139,14 @@ Task<std::unique_ptr<Channel>> connect_tls(EventLoop& loop, Transport& below, Sc
 /// What the listener does with each peer.
 ShakeHands encrypt_as_server(EventLoop& loop, Schemes schemes,
                              std::shared_ptr<const TlsContext> context,
-                             std::uint64_t records_per_key) {
-  return [&loop, schemes = std::move(schemes), context = std::move(context),
-          records_per_key](std::unique_ptr<Channel> inner) {
+                             std::uint64_t records_per_key, TlsRecords records) {
+  return [&loop, schemes = std::move(schemes), context = std::move(context), records_per_key,
+          records](std::unique_ptr<Channel> inner) {
     TlsPeer peer;
     peer.scheme = schemes.ours;
     peer.name = schemes.as_ours(inner->info().peer);
     peer.records_per_key = records_per_key;
+    peer.records = records;
     return secure(loop, std::move(inner), context, std::move(peer));
   };
 }
@@ -159,8 +164,8 @@ Task<std::unique_ptr<Listener>> listen_tls(EventLoop& loop, Transport& below, Sc
   local.query = at.query;
   co_return make_handshake_listener(
       loop, std::move(*inner), std::move(local),
-      encrypt_as_server(loop, std::move(schemes), std::move(proof.context),
-                        options.records_per_key));
+      encrypt_as_server(loop, std::move(schemes), std::move(proof.context), options.records_per_key,
+                        options.records));
 }
 
 class TlsTransport final : public Transport {

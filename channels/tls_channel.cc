@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/iovec_window.h"
-#include "channels/retold.h"
 
 namespace ferry {
 namespace {
@@ -32,19 +31,18 @@ Result<std::unique_ptr<TlsChannel>> TlsChannel::create(std::unique_ptr<Channel> 
 
 TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine> engine,
                        ChannelInfo info, const TlsEngine::Exported& exported)
-    : inner_(std::move(inner)),
-      pollable_(inner_->facets().pollable),
-      info_(std::move(info)),
-      read_act_("read from " + info_.peer),
-      write_act_("write to " + info_.peer),
+    : info_(std::move(info)),
+      inner_(std::move(inner), info_.peer),
       exported_(exported),
-      engine_(std::move(engine)) {}
+      engine_(std::move(engine)) {
+  if (engine_->kernel_sends()) kernel_.emplace(inner_, engine_->records_per_key());
+}
 
 Facets TlsChannel::facets() noexcept {
   const Facets inner = inner_->facets();
   return {.placed_io = inner.placed_io,
           .placed_target = inner.placed_target,
-          .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
+          .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = this,
           .crypto_clock = this};
 }
@@ -54,7 +52,7 @@ Result<std::size_t> TlsChannel::read_some(std::span<const iovec> into) {
     if (const auto bytes = FERRY_TRY(decrypt(into))) return *bytes;
     const iovec piece = room();
     auto got = inner_->read_some({&piece, 1});
-    if (!got) return reading_failed(std::move(got).error());
+    if (!got) return inner_.reading_failed(std::move(got).error());
     FERRY_TRY(arrived(*got));
   }
 }
@@ -63,8 +61,8 @@ Result<Pollable::Step> TlsChannel::try_read_some(std::span<const iovec> into) {
   for (;;) {
     if (const auto bytes = FERRY_TRY(decrypt(into))) return Step{.bytes = *bytes};
     const iovec piece = room();
-    const auto step = pollable_->try_read_some({&piece, 1});
-    if (!step) return reading_failed(step.error());
+    const auto step = inner_.pollable()->try_read_some({&piece, 1});
+    if (!step) return inner_.reading_failed(step.error());
     if (step->wait_for != Interest::none) return *step;
     FERRY_TRY(arrived(step->bytes));
   }
@@ -73,14 +71,13 @@ Result<Pollable::Step> TlsChannel::try_read_some(std::span<const iovec> into) {
 /// Bytes, 0 at the peer's goodbye, or nothing where more must arrive first.
 Result<std::optional<std::size_t>> TlsChannel::decrypt(std::span<const iovec> into) {
   assert(total_bytes(into) > 0);
-  if (read_failure_) return std::unexpected(*read_failure_);
-  if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
+  FERRY_TRY(inner_.check_reading());
   std::unique_lock lock(mutex_);
   const auto begin = Clock::now();
   auto plain = engine_->decrypt(into);
   decrypting_.fetch_add(since(begin), std::memory_order_relaxed);
   lock.unlock();
-  if (!plain) return reading_failed(std::move(plain).error());
+  if (!plain) return inner_.reading_failed(std::move(plain).error());
   if (plain->bytes > 0 || plain->finished) return plain->bytes;
   return std::nullopt;
 }
@@ -92,7 +89,7 @@ iovec TlsChannel::room() {
 
 Result<void> TlsChannel::arrived(std::size_t bytes) {
   if (bytes == 0) {
-    return reading_failed(
+    return inner_.reading_failed(
         {Errc::disconnected, 0, "the line ended without TLS's goodbye: it was cut", {}});
   }
   const std::scoped_lock lock(mutex_);
@@ -101,7 +98,15 @@ Result<void> TlsChannel::arrived(std::size_t bytes) {
 }
 
 Result<void> TlsChannel::write(std::span<const iovec> from, Loan) {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
+  if (!kernel_) return encrypt_and_send(from);
+  if (auto written = kernel_->write(from); !written) {
+    return inner_.writing_failed(std::move(written).error());
+  }
+  return {};
+}
+
+Result<void> TlsChannel::encrypt_and_send(std::span<const iovec> from) {
   IovecWindow rest(from);
   if (!outgoing_.empty()) {  // what try_write_some() has left: the first of `from` are in there
     assert(owed_ <= total_bytes(from));
@@ -118,7 +123,12 @@ Result<void> TlsChannel::write(std::span<const iovec> from, Loan) {
 }
 
 Result<Pollable::Step> TlsChannel::try_write_some(std::span<const iovec> from) {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
+  if (kernel_) {
+    auto step = kernel_->try_write_some(from);
+    if (!step) return inner_.writing_failed(std::move(step).error());
+    return *step;
+  }
   if (const Interest wait = FERRY_TRY(try_send_outgoing()); wait != Interest::none) {
     return Step{.wait_for = wait};
   }
@@ -146,7 +156,7 @@ Result<void> TlsChannel::encrypt(IovecWindow& from) {
   // is lost where an earlier part could not be sent yet: see try_send_outgoing().
   engine_->take_outgoing(outgoing_);
   lock.unlock();
-  if (!encrypted) return writing_failed(std::move(encrypted).error());
+  if (!encrypted) return inner_.writing_failed(std::move(encrypted).error());
   return {};
 }
 
@@ -155,7 +165,7 @@ Result<void> TlsChannel::send_outgoing() {
   auto written = inner_->write({&piece, 1});
   outgoing_.clear();
   sent_ = 0;
-  if (!written) return writing_failed(std::move(written).error());
+  if (!written) return inner_.writing_failed(std::move(written).error());
   return {};
 }
 
@@ -163,8 +173,8 @@ Result<void> TlsChannel::send_outgoing() {
 Result<Interest> TlsChannel::try_send_outgoing() {
   while (sent_ < outgoing_.size()) {
     const iovec piece = piece_of(std::span(outgoing_).subspan(sent_));
-    const auto step = pollable_->try_write_some({&piece, 1});
-    if (!step) return writing_failed(step.error());
+    const auto step = inner_.pollable()->try_write_some({&piece, 1});
+    if (!step) return inner_.writing_failed(step.error());
     if (step->wait_for != Interest::none) return step->wait_for;
     sent_ += step->bytes;
   }
@@ -174,30 +184,39 @@ Result<Interest> TlsChannel::try_send_outgoing() {
 }
 
 Result<void> TlsChannel::flush() {
-  FERRY_TRY(check_writing());
-  if (auto flushed = inner_->flush(); !flushed) return writing_failed(std::move(flushed).error());
+  FERRY_TRY(inner_.check_writing());
+  if (auto flushed = inner_->flush(); !flushed)
+    return inner_.writing_failed(std::move(flushed).error());
   return {};
 }
 
 Result<void> TlsChannel::finish() {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
+  FERRY_TRY(say_goodbye());
+  if (auto finished = inner_->finish(); !finished) {
+    return inner_.writing_failed(std::move(finished).error());
+  }
+  return {};
+}
+
+Result<void> TlsChannel::say_goodbye() {
+  if (kernel_) {
+    if (auto said = kernel_->say_goodbye(); !said) {
+      return inner_.writing_failed(std::move(said).error());
+    }
+    return {};
+  }
   if (!outgoing_.empty()) FERRY_TRY(send_outgoing());  // what try_write_some() has left
   std::unique_lock lock(mutex_);
   auto said = engine_->say_goodbye();
   engine_->take_outgoing(outgoing_);
   lock.unlock();
   FERRY_TRY(send_outgoing());
-  if (!said) return writing_failed(std::move(said).error());
-  if (auto finished = inner_->finish(); !finished) {
-    return writing_failed(std::move(finished).error());
-  }
+  if (!said) return inner_.writing_failed(std::move(said).error());
   return {};
 }
 
-void TlsChannel::cancel(Errc why) noexcept {
-  cancelled_.give(why);
-  inner_->cancel(why);
-}
+void TlsChannel::cancel(Errc why) noexcept { inner_.cancel(why); }
 
 ChannelBinding::Proof TlsChannel::prove(std::span<const std::byte> secret,
                                         std::uint16_t index) const {
@@ -212,24 +231,6 @@ bool TlsChannel::resumed() const {
 std::uint64_t TlsChannel::keys_replaced_by_peer() const {
   const std::scoped_lock lock(mutex_);
   return engine_->keys_replaced_by_peer();
-}
-
-Result<void> TlsChannel::check_writing() const {
-  if (write_failure_) return std::unexpected(*write_failure_);
-  if (auto reason = cancelled_.error(write_act_)) return std::unexpected(std::move(*reason));
-  return {};
-}
-
-std::unexpected<Error> TlsChannel::reading_failed(Error error) {
-  read_failure_ = retold(std::move(error), inner_->info().peer, read_act_, cancelled_);
-  return std::unexpected(*read_failure_);
-}
-
-std::unexpected<Error> TlsChannel::writing_failed(Error error) {
-  if (!write_failure_) {
-    write_failure_ = retold(std::move(error), inner_->info().peer, write_act_, cancelled_);
-  }
-  return std::unexpected(*write_failure_);
 }
 
 }  // namespace ferry

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "base/cancel_reason.h"
+#include "channels/inner_line.h"
+#include "channels/kernel_tls.h"
 #include "channels/tls_engine.h"
 #include "ferry/channel.h"
 
@@ -28,6 +29,9 @@ namespace ferry {
 /// finish() says TLS's goodbye (close_notify) before the channel within finishes. A line that ends
 /// without the peer's goodbye is Errc::disconnected, also where the channel within calls it a
 /// finish: an end that anybody on the way could make is none.
+///
+/// Where the kernel makes the records of what is sent (KernelTls), the writer has nothing to do
+/// with that state, and writes to the channel within.
 ///
 /// It is Pollable where the channel within is. Pages that are placed are placed by the channel
 /// within, and pass no cipher; what is written behind them does, and keeps that order.
@@ -60,7 +64,7 @@ class TlsChannel final : public Channel,
 
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
-  int fd() const noexcept override { return pollable_->fd(); }
+  int fd() const noexcept override { return inner_.pollable()->fd(); }
   Proof prove(std::span<const std::byte> secret, std::uint16_t index) const override;
   std::chrono::nanoseconds encrypting() const noexcept override {
     return std::chrono::nanoseconds(encrypting_.load(std::memory_order_relaxed));
@@ -72,20 +76,16 @@ class TlsChannel final : public Channel,
   Result<std::optional<std::size_t>> decrypt(std::span<const iovec> into);
   iovec room();
   Result<void> arrived(std::size_t bytes);
+  Result<void> encrypt_and_send(std::span<const iovec> from);
   Result<void> encrypt(IovecWindow& from);
+  Result<void> say_goodbye();
   Result<void> send_outgoing();
   Result<Interest> try_send_outgoing();
-  Result<void> check_writing() const;
-  std::unexpected<Error> reading_failed(Error error);
-  std::unexpected<Error> writing_failed(Error error);
 
-  const std::unique_ptr<Channel> inner_;
-  Pollable* const pollable_;  // of inner_, or null
   const ChannelInfo info_;
-  const std::string read_act_;
-  const std::string write_act_;
+  InnerLine inner_;
+  std::optional<KernelTls> kernel_;  // the writing thread's, where the kernel makes the records
   const TlsEngine::Exported exported_;
-  CancelReason cancelled_;
   // In nanoseconds; figures for a report, which publish nothing but themselves.
   std::atomic<std::int64_t> encrypting_ = 0;
   std::atomic<std::int64_t> decrypting_ = 0;
@@ -93,10 +93,9 @@ class TlsChannel final : public Channel,
   mutable std::mutex mutex_;  // guards the engine, but for the room that the reader fills
   const std::unique_ptr<TlsEngine> engine_;
 
-  std::optional<Error> read_failure_;   // the reading thread's
-  std::optional<Error> write_failure_;  // the writing thread's, as is what follows
-  std::vector<std::byte> outgoing_;     // encrypted, on its way
-  std::size_t sent_ = 0;                // of outgoing_
+  // The writing thread's:
+  std::vector<std::byte> outgoing_;  // encrypted, on its way
+  std::size_t sent_ = 0;             // of outgoing_
   std::size_t owed_ = 0;  // plain bytes within outgoing_ that try_write_some() has not owned up to
 };
 

@@ -26,6 +26,12 @@ constexpr std::string_view k_key_name = "ferry";  // there is one key: its name 
 /// both sides are served worst by AES in software.
 constexpr const char* k_aes_first = "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";
 constexpr const char* k_chacha_first = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
+constexpr const char* k_aes_first_1_2 =
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+constexpr const char* k_chacha_first_1_2 =
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:"
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256";
 constexpr unsigned char k_aes_suite[] = {0x13, 0x01};
 
 bool processor_knows_aes() noexcept {
@@ -109,8 +115,15 @@ int judge_certificate(int good, X509_STORE_CTX* chain) {
   return allowed ? 1 : 0;
 }
 
+bool choose_suites(SSL_CTX* context, TlsVersion version) {
+  const bool aes = processor_knows_aes();
+  return version == TlsVersion::v1_2
+             ? SSL_CTX_set_cipher_list(context, aes ? k_aes_first_1_2 : k_chacha_first_1_2) == 1
+             : SSL_CTX_set_ciphersuites(context, aes ? k_aes_first : k_chacha_first) == 1;
+}
+
 /// Null where OpenSSL itself fails.
-SSL_CTX* new_context(TlsSide side) {
+SSL_CTX* new_context(TlsSide side, TlsVersion version) {
   ERR_clear_error();
   SSL_CTX* const context =
       SSL_CTX_new(side == TlsSide::client ? TLS_client_method() : TLS_server_method());
@@ -118,11 +131,10 @@ SSL_CTX* new_context(TlsSide side) {
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) == 1 &&
-      SSL_CTX_set_max_proto_version(context, TLS1_3_VERSION) == 1 &&
-      SSL_CTX_set_num_tickets(context, 0) == 1 &&
-      SSL_CTX_set_ciphersuites(context, processor_knows_aes() ? k_aes_first : k_chacha_first) ==
-          1) {
+  const int only = version == TlsVersion::v1_2 ? TLS1_2_VERSION : TLS1_3_VERSION;
+  if (SSL_CTX_set_min_proto_version(context, only) == 1 &&
+      SSL_CTX_set_max_proto_version(context, only) == 1 &&
+      SSL_CTX_set_num_tickets(context, 0) == 1 && choose_suites(context, version)) {
     return context;
   }
   SSL_CTX_free(context);
@@ -284,7 +296,7 @@ TlsContext::~TlsContext() {
 }
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::with_key(TlsSide side, const TlsKey& key) {
-  SSL_CTX* const context = new_context(side);
+  SSL_CTX* const context = new_context(side, TlsVersion::v1_3);
   if (context == nullptr) return no_context();
   const std::shared_ptr<TlsContext> made(new TlsContext(side, context));
   made->has_key_ = true;
@@ -298,12 +310,15 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::with_key(TlsSide side, con
 }
 
 Result<std::shared_ptr<const TlsContext>> TlsContext::with_certificates(
-    TlsSide side, const std::filesystem::path& folder, std::vector<std::string> authorized) {
-  SSL_CTX* const context = new_context(side);
+    TlsSide side, const std::filesystem::path& folder, std::vector<std::string> authorized,
+    TlsVersion version) {
+  SSL_CTX* const context = new_context(side, version);
   if (context == nullptr) return no_context();
   const std::shared_ptr<TlsContext> made(new TlsContext(side, context));
+  made->version_ = version;
   made->authorized_ = std::move(authorized);
-  if (!allow_resumption(context, side)) return no_context();
+  // A resumed handshake of TLS 1.2 makes no Diffie-Hellman exchange: there each is in full.
+  if (version == TlsVersion::v1_3 && !allow_resumption(context, side)) return no_context();
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
                      &judge_certificate);
   FERRY_TRY(load(context, side, folder));

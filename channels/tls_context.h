@@ -8,6 +8,7 @@
 
 #include "channels/tls_key.h"
 #include "ferry/result.h"
+#include "ferry/runtime.h"
 
 struct ssl_ctx_st;
 
@@ -17,11 +18,13 @@ enum class TlsSide { client, server };
 
 /// One side's credentials and rules, loaded and checked; any number of lines may share it, on any
 /// threads. TLS 1.3 alone, with TLS_AES_128_GCM_SHA256 and TLS_CHACHA20_POLY1305_SHA256 (in this
-/// order where the processor knows AES), no early data; with a key no tickets.
+/// order where the processor knows AES), no early data; with a key no tickets. Or TLS 1.2 alone,
+/// with the same ciphers behind a Diffie-Hellman exchange (ECDHE), and no resumption.
 class TlsContext {
  public:
   /// Both sides know `key`, and prove it with a fresh Diffie-Hellman exchange beside it. Without it
-  /// nobody gets through: there are no certificates here. Errc::system.
+  /// nobody gets through: there are no certificates here. TLS 1.3, for OpenSSL has no suite of 1.2
+  /// with a key, a Diffie-Hellman exchange and AES-GCM. Errc::system.
   static Result<std::shared_ptr<const TlsContext>> with_key(TlsSide side, const TlsKey& key);
 
   /// Certificates from `folder`, under QEMU's names (TlsOptions). A server demands one of its
@@ -29,13 +32,15 @@ class TlsContext {
   /// client without a client-cert.pem has none to show. Errc::usage where a file is missing or not
   /// what it should be.
   static Result<std::shared_ptr<const TlsContext>> with_certificates(
-      TlsSide side, const std::filesystem::path& folder, std::vector<std::string> authorized = {});
+      TlsSide side, const std::filesystem::path& folder, std::vector<std::string> authorized = {},
+      TlsVersion version = TlsVersion::v1_3);
 
   ~TlsContext();
   TlsContext(const TlsContext&) = delete;
   TlsContext& operator=(const TlsContext&) = delete;
 
   TlsSide side() const noexcept { return side_; }
+  TlsVersion version() const noexcept { return version_; }
   bool has_key() const noexcept { return has_key_; }
   const TlsKey& key() const noexcept { return key_; }
   const std::vector<std::string>& authorized() const noexcept { return authorized_; }
@@ -50,6 +55,7 @@ class TlsContext {
 
   const TlsSide side_;
   ssl_ctx_st* const context_;
+  TlsVersion version_ = TlsVersion::v1_3;
   bool has_key_ = false;
   TlsKey key_{};
   std::vector<std::string> authorized_;

@@ -9,9 +9,14 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
+
+#include "channels/kernel_tls.h"
+#include "channels/line_failure.h"
+#include "channels/tls_words.h"
 
 namespace ferry {
 namespace {
@@ -31,6 +36,9 @@ constexpr std::string_view k_exporter_label = "EXPORTER-ferry-channel-binding";
 struct FreeSsl {
   void operator()(ssl_st* ssl) const noexcept { SSL_free(ssl); }
 };
+struct FreeBio {
+  void operator()(BIO* bio) const noexcept { BIO_free(bio); }
+};
 struct FreeMethod {
   void operator()(BIO_METHOD* method) const noexcept { BIO_meth_free(method); }
 };
@@ -39,66 +47,6 @@ bool is_address(const std::string& name) noexcept {
   in6_addr ignored;
   return ::inet_pton(AF_INET, name.c_str(), &ignored) == 1 ||
          ::inet_pton(AF_INET6, name.c_str(), &ignored) == 1;
-}
-
-/// Why a certificate of the peer's does not hold.
-std::string words_of_verdict(long verdict) {
-  switch (verdict) {
-    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
-    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
-    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
-    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
-    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return "its certificate is from an unknown authority";
-    case X509_V_ERR_CERT_HAS_EXPIRED:
-      return "its certificate has expired";
-    case X509_V_ERR_CERT_REVOKED:
-      return "its certificate was revoked";
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return "its certificate is for another name";
-    case X509_V_ERR_APPLICATION_VERIFICATION:
-      return "its certificate's subject is not authorized";
-    default:
-      return std::string("its certificate does not hold: ") +
-             X509_verify_cert_error_string(verdict);
-  }
-}
-
-std::string remedy_of_verdict(long verdict) {
-  switch (verdict) {
-    case X509_V_ERR_HOSTNAME_MISMATCH:
-    case X509_V_ERR_IP_ADDRESS_MISMATCH:
-      return "--tls-hostname says which name to expect";
-    case X509_V_ERR_APPLICATION_VERIFICATION:
-      return "--tls-authz says who may send";
-    default:
-      return {};
-  }
-}
-
-/// What the peer's alert says of us; nothing where it is about something else.
-std::optional<std::string> complaint_of(int alert) {
-  switch (alert) {
-    case SSL_AD_BAD_CERTIFICATE:
-      return "our certificate is bad, or for another name than the one it was told to expect";
-    case SSL_AD_CERTIFICATE_EXPIRED:
-      return "our certificate has expired";
-    case SSL_AD_CERTIFICATE_REVOKED:
-      return "our certificate was revoked";
-    case SSL_AD_UNSUPPORTED_CERTIFICATE:
-    case SSL_AD_CERTIFICATE_UNKNOWN:
-      return "our certificate is not accepted";
-    case SSL_AD_UNKNOWN_CA:
-      return "our certificate is from an authority that it does not know";
-    case SSL_AD_CERTIFICATE_REQUIRED:
-      return "we have no client certificate to show";
-    case SSL_AD_ACCESS_DENIED:
-      return "our certificate's subject is not authorized";
-    default:
-      return std::nullopt;
-  }
 }
 
 }  // namespace
@@ -110,7 +58,8 @@ struct TlsEngine::Line {
   Options options;
   std::uint64_t records = 0;  // under the key of our direction
   std::uint64_t keys_replaced_by_peer = 0;
-  bool is_open = false;  // the handshake is done
+  bool is_open = false;       // the handshake is done
+  bool kernel_sends = false;  // since then
 
   // One record until the handshake is done: strangers get no more.
   std::vector<std::byte> inbox = std::vector<std::byte>(k_most_record_bytes);
@@ -126,9 +75,12 @@ struct TlsEngine::Line {
   static void message_seen(int sent, int version, int type, const void* bytes, std::size_t length,
                            SSL* ssl, void* self);
 
+  std::unique_ptr<BIO, FreeBio> new_bio();
   Result<void> open();
+  Result<void> settle();
   Result<void> expect(const std::string& server_name);
   Error failure(int status) const;
+  Error another_version() const;
   Error alert_failure(int alert) const;
   Error verdict_failure() const;
   std::span<const std::byte> next_record(IovecWindow& from);
@@ -168,6 +120,14 @@ void TlsEngine::Line::message_seen(int sent, int, int type, const void* bytes, s
   ++static_cast<Line*>(self)->keys_replaced_by_peer;
 }
 
+std::unique_ptr<BIO, FreeBio> TlsEngine::Line::new_bio() {
+  std::unique_ptr<BIO, FreeBio> bio(BIO_new(method.get()));
+  if (!bio) return bio;
+  BIO_set_data(bio.get(), this);
+  BIO_set_init(bio.get(), 1);
+  return bio;
+}
+
 Result<void> TlsEngine::Line::open() {
   const auto failed = [] { return fail(Errc::system, "set TLS up: OpenSSL has no memory"); };
   method.reset(BIO_meth_new(BIO_TYPE_SOURCE_SINK, "ferry"));
@@ -177,14 +137,15 @@ Result<void> TlsEngine::Line::open() {
     return failed();
   }
   ssl.reset(SSL_new(context->context_));
-  BIO* const bio = BIO_new(method.get());
-  if (!ssl || bio == nullptr) {
-    BIO_free(bio);
-    return failed();
-  }
-  BIO_set_data(bio, this);
-  BIO_set_init(bio, 1);
-  SSL_set_bio(ssl.get(), bio, bio);
+  auto incoming = new_bio();
+  auto outgoing = new_bio();
+  if (options.socket >= 0) outgoing.reset(BIO_new_socket(options.socket, BIO_NOCLOSE));
+  if (!ssl || !incoming || !outgoing) return failed();
+  SSL_set0_rbio(ssl.get(), incoming.release());
+  SSL_set0_wbio(ssl.get(), outgoing.release());
+  // OpenSSL offers a key to the kernel as soon as it has one, through a BIO of a socket only: so
+  // never that of what is received. (To wait in its read would be to wait with the lock held.)
+  if (options.socket >= 0) SSL_set_options(ssl.get(), SSL_OP_ENABLE_KTLS);
   SSL_set_msg_callback(ssl.get(), &message_seen);
   SSL_set_msg_callback_arg(ssl.get(), this);
   SSL_set_app_data(ssl.get(), &options.keeper);
@@ -219,7 +180,9 @@ Result<void> TlsEngine::Line::expect(const std::string& server_name) {
 
 /// How a call ended that OpenSSL says failed for good.
 Error TlsEngine::Line::failure(int status) const {
-  if (SSL_get_error(ssl.get(), status) == SSL_ERROR_WANT_READ) {
+  const int kind = SSL_get_error(ssl.get(), status);
+  if (kind == SSL_ERROR_SYSCALL) return line_failure(errno, "send TLS's handshake");
+  if (kind == SSL_ERROR_WANT_READ) {
     return {Errc::protocol, 0, "the peer left a message of TLS's own unfinished", {}};
   }
   const unsigned long code = ERR_peek_error();
@@ -231,6 +194,10 @@ Error TlsEngine::Line::failure(int status) const {
       return verdict_failure();
     case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
       return {Errc::auth, 0, "it has no client certificate", {}};
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_WRONG_SSL_VERSION:
+    case SSL_R_UNKNOWN_SSL_VERSION:
+      return another_version();
     case SSL_R_BINDER_DOES_NOT_VERIFY:
       return {Errc::auth, 0, "wrong key: the two sides have different ones", {}};
     case SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC:
@@ -242,11 +209,18 @@ Error TlsEngine::Line::failure(int status) const {
   return {Errc::protocol, 0, std::string("TLS: ") + (words == nullptr ? "it failed" : words), {}};
 }
 
+Error TlsEngine::Line::another_version() const {
+  const char* const ours = context->version() == TlsVersion::v1_2 ? "1.2" : "1.3";
+  return {Errc::auth, 0, std::string("it does not speak TLS ") + ours + ", and we nothing else",
+          "--tls-version must be the same on both sides"};
+}
+
 Error TlsEngine::Line::alert_failure(int alert) const {
   const bool wrong_key = alert == SSL_AD_DECRYPT_ERROR || alert == SSL_AD_ILLEGAL_PARAMETER;
   if (context->has_key() && !is_open && wrong_key) {
     return {Errc::auth, 0, "wrong key: the two sides have different ones", {}};
   }
+  if (alert == SSL_AD_PROTOCOL_VERSION) return another_version();
   if (const auto complaint = complaint_of(alert)) {
     return {Errc::auth, 0, "it says no: " + *complaint, {}};
   }
@@ -288,6 +262,7 @@ std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
 Result<void> TlsEngine::Line::encrypt_record(std::span<const std::byte> plain) {
   ERR_clear_error();
   if (records >= options.records_per_key) {
+    if (SSL_version(ssl.get()) < TLS1_3_VERSION) return std::unexpected(key_used_up());
     if (const int done = SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED); done != 1) {
       return std::unexpected(failure(done));
     }
@@ -315,21 +290,44 @@ TlsEngine::TlsEngine(std::unique_ptr<Line> line) : line_(std::move(line)) {}
 
 TlsEngine::~TlsEngine() = default;
 
+/// What is to be done once hands are shaken.
+Result<void> TlsEngine::Line::settle() {
+  // The one way round the key would be a certificate, and a context with a key believes none.
+  if (context->has_key() && SSL_session_reused(ssl.get()) != 1) {
+    return fail(Errc::auth, "it did not use the key");
+  }
+  // Without it two lines can be made to export the same value (RFC 7627), and a channel's proof
+  // would be good for another one.
+  if (SSL_version(ssl.get()) < TLS1_3_VERSION && SSL_get_extms_support(ssl.get()) != 1) {
+    return fail(Errc::auth, "its TLS 1.2 has no extended master secret (RFC 7627)");
+  }
+  is_open = true;
+  inbox.resize(k_inbox_bytes);
+  if (options.socket >= 0) {
+    kernel_sends = BIO_get_ktls_send(SSL_get_wbio(ssl.get()));
+    // What OpenSSL would say by itself from here on (an alert with its last failure) is not sent
+    // where the kernel has the key.
+    auto outgoing = new_bio();
+    if (!outgoing) return fail(Errc::system, "set TLS up: OpenSSL has no memory");
+    SSL_set0_wbio(ssl.get(), outgoing.release());
+  }
+  if (!kernel_sends) outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
+  return {};
+}
+
 Result<TlsEngine::Handshake> TlsEngine::shake_hands() {
   ERR_clear_error();
   SSL* const ssl = line_->ssl.get();
+  std::optional<WithoutSigpipe> guard;  // OpenSSL's own writes to a socket
+  if (line_->options.socket >= 0) guard.emplace();
   const int done = SSL_do_handshake(ssl);
   if (done == 1) {
-    // The one way round the key would be a certificate, and a context with a key believes none.
-    if (line_->context->has_key() && SSL_session_reused(ssl) != 1) {
-      return fail(Errc::auth, "it did not use the key");
-    }
-    line_->is_open = true;
-    line_->inbox.resize(k_inbox_bytes);
-    line_->outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
+    FERRY_TRY(line_->settle());
     return Handshake::done;
   }
-  if (SSL_get_error(ssl, done) == SSL_ERROR_WANT_READ) return Handshake::wants_input;
+  const int why = SSL_get_error(ssl, done);
+  if (why == SSL_ERROR_WANT_READ) return Handshake::wants_input;
+  if (why == SSL_ERROR_WANT_WRITE) return Handshake::wants_output;
   return std::unexpected(line_->failure(done));
 }
 
@@ -396,6 +394,7 @@ Result<void> TlsEngine::say_goodbye() {
 
 void TlsEngine::take_outgoing(std::vector<std::byte>& taken) noexcept {
   assert(taken.empty());
+  if (line_->kernel_sends) line_->outbox.clear();  // under a key that OpenSSL does not have
   std::swap(line_->outbox, taken);
 }
 
@@ -412,8 +411,12 @@ Result<TlsEngine::Exported> TlsEngine::exported() const {
 
 std::string TlsEngine::suite() const {
   const SSL_CIPHER* const cipher = SSL_get_current_cipher(line_->ssl.get());
-  return cipher == nullptr ? "" : SSL_CIPHER_get_name(cipher);
+  return cipher == nullptr ? "" : SSL_CIPHER_standard_name(cipher);
 }
+
+bool TlsEngine::kernel_sends() const noexcept { return line_->kernel_sends; }
+
+std::uint64_t TlsEngine::records_per_key() const noexcept { return line_->options.records_per_key; }
 
 bool TlsEngine::resumed() const noexcept {
   return !line_->context->has_key() && SSL_session_reused(line_->ssl.get()) == 1;

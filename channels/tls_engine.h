@@ -1,4 +1,5 @@
-// TLS as pure computation: plain bytes and encrypted bytes, and no I/O.
+// TLS as pure computation: plain bytes and encrypted bytes, and no I/O but of a handshake whose
+// keys the kernel is to get.
 #pragma once
 
 #include <array>
@@ -29,6 +30,10 @@ class TlsEngine {
     std::uint64_t records_per_key = 0;
     /// For such a client too: where the sessions are that it may resume.
     TlsSessionKeeper keeper;
+    /// A TCP socket that the kernel is to encrypt for, where it can; -1: none. It is borrowed, and
+    /// does not block until the handshake is done: until then what is outgoing goes to it by
+    /// itself.
+    int socket = -1;
   };
   /// Errc::system, Errc::usage.
   static Result<std::unique_ptr<TlsEngine>> create(std::shared_ptr<const TlsContext> context,
@@ -42,7 +47,7 @@ class TlsEngine {
   static constexpr std::size_t k_record_header_bytes = 5;
   static constexpr std::size_t k_most_record_bytes = k_record_header_bytes + 16 * 1024 + 256;
 
-  enum class Handshake { wants_input, done };
+  enum class Handshake { wants_input, wants_output, done };
   /// Goes on with the handshake. What is outgoing afterwards is to be sent, also after a failure:
   /// it tells the peer why. Errc::auth where a side could not prove who it is, Errc::protocol where
   /// the peer does not speak TLS.
@@ -78,6 +83,10 @@ class TlsEngine {
   Result<Exported> exported() const;
   /// "TLS_AES_128_GCM_SHA256". After the handshake.
   std::string suite() const;
+  /// Has the kernel taken over what is sent? Then nothing is to be encrypted here, no goodbye is to
+  /// be said, and nothing is outgoing. After the handshake.
+  bool kernel_sends() const noexcept;
+  std::uint64_t records_per_key() const noexcept;
   /// Did the handshake resume an earlier one? With a key it never does.
   bool resumed() const noexcept;
   /// How often the peer has replaced its key.

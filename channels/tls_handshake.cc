@@ -1,12 +1,16 @@
 #include "channels/tls_handshake.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <cstddef>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include "channels/kernel_tls.h"
 #include "channels/tls_channel.h"
 #include "channels/tls_engine.h"
 #include "loop/async_io.h"
@@ -17,6 +21,8 @@ namespace {
 // What a peer may still send after we have told it no, before its alert is lost to a reset.
 constexpr std::size_t k_drained_bytes = 64 * 1024;
 constexpr std::chrono::seconds k_farewell{1};
+
+enum class Blocking { yes, no };
 
 /// The length of what follows a record's header.
 Result<std::size_t> record_length(std::span<const std::byte> header) {
@@ -71,9 +77,28 @@ Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
     }
     if (!outgoing.empty()) co_await write_all(loop, inner, std::move(outgoing));
     if (*step == TlsEngine::Handshake::done) co_return;
+    if (*step == TlsEngine::Handshake::wants_output) {
+      co_await loop.ready(inner.facets().pollable->fd(), Interest::write);
+      continue;
+    }
     const std::vector<std::byte> record = co_await read_record(loop, inner);
     take_in(engine, record);
   }
+}
+
+/// The socket that the kernel may take over; -1 where there is none.
+int socket_for_kernel(Channel& inner) {
+  const Pollable* const pollable = inner.facets().pollable;
+  if (pollable == nullptr || !KernelTls::may_serve(pollable->fd())) return -1;
+  return pollable->fd();
+}
+
+/// Nobody else has this socket: a TCP line is made by its transport for us alone.
+Result<void> set_blocking(int socket, Blocking blocking) {
+  const int flags = ::fcntl(socket, F_GETFL);
+  const int wanted = blocking == Blocking::yes ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  if (flags >= 0 && ::fcntl(socket, F_SETFL, wanted) == 0) return {};
+  return fail_sys(Errc::system, errno, "set a socket up for TLS");
 }
 
 }  // namespace
@@ -83,16 +108,20 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   TlsEngine::Options options;
   options.server_name = peer.server_name;
   options.records_per_key = peer.records_per_key;
+  if (peer.records == TlsRecords::kernel) options.socket = socket_for_kernel(*inner);
+  const int socket = options.socket;
   options.keeper.sessions = std::move(peer.sessions);
   options.keeper.receiver = peer.name + " as " + peer.server_name + " by " + context->fingerprint();
   std::unique_ptr<TlsEngine> engine =
       co_await TlsEngine::create(std::move(context), std::move(options));
+  if (socket >= 0) co_await set_blocking(socket, Blocking::no);
   Result<void> shaken = co_await shake_hands(loop, *inner, *engine).caught();
   if (!shaken) {
     Error error = std::move(shaken).error();
     error.context = "shake hands with " + peer.name + ": " + error.context;
     co_return std::unexpected(std::move(error));
   }
+  if (socket >= 0) co_await set_blocking(socket, Blocking::yes);
   ChannelInfo info;
   info.scheme = std::move(peer.scheme);
   info.local = inner->info().local;
@@ -100,6 +129,10 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
   info.encrypted = true;
   info.pages_in_clear = inner->facets().placed_io != nullptr;
   info.cipher = engine->suite();
+  info.kernel_tls = engine->kernel_sends();
+  if (peer.records == TlsRecords::kernel && !info.kernel_tls) {
+    info.shortfall = KernelTls::shortfall();
+  }
   info.within_host = inner->info().within_host;
   info.shortfall = inner->info().shortfall;
   std::unique_ptr<Channel> channel =

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/iovec_window.h"
-#include "channels/retold.h"
 
 namespace ferry {
 namespace {
@@ -27,21 +26,18 @@ constexpr std::size_t k_most_outgoing =
 WebsocketChannel::WebsocketChannel(std::unique_ptr<Channel> inner,
                                    std::unique_ptr<WebsocketEngine> engine, ChannelInfo info,
                                    std::chrono::milliseconds ping_after)
-    : inner_(std::move(inner)),
-      pollable_(inner_->facets().pollable),
-      bulk_(pollable_ == nullptr ? nullptr : inner_->facets().bulk_read),
-      info_(std::move(info)),
-      read_act_("read from " + info_.peer),
-      write_act_("write to " + info_.peer),
+    : info_(std::move(info)),
+      inner_(std::move(inner), info_.peer),
+      bulk_(inner_.pollable() == nullptr ? nullptr : inner_->facets().bulk_read),
       ping_after_(ping_after),
       engine_(std::move(engine)) {}
 
 WebsocketChannel::~WebsocketChannel() {
-  if (!we_finished_ || inner_finished_ || write_failure_ || cancelled_.given()) return;
+  if (!we_finished_ || inner_finished_ || !inner_.check_writing()) return;
   // The last words are on their way, and a reset could overtake them. Nothing may block here: a
   // line that takes no byte now is left to the reset.
-  if (pollable_ != nullptr) {
-    pollfd line{.fd = pollable_->fd(), .events = POLLOUT, .revents = 0};
+  if (inner_.pollable() != nullptr) {
+    pollfd line{.fd = inner_.pollable()->fd(), .events = POLLOUT, .revents = 0};
     if (::poll(&line, 1, 0) != 1 || (line.revents & POLLOUT) == 0) return;
   }
   finish_inner();
@@ -49,7 +45,7 @@ WebsocketChannel::~WebsocketChannel() {
 
 Facets WebsocketChannel::facets() noexcept {
   return {.placed_io = nullptr,
-          .pollable = pollable_ == nullptr ? nullptr : static_cast<Pollable*>(this),
+          .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = inner_->facets().binding,
           .crypto_clock = inner_->facets().crypto_clock};
 }
@@ -66,8 +62,8 @@ Result<Pollable::Step> WebsocketChannel::try_read_some(std::span<const iovec> in
   for (;;) {
     const auto bytes = FERRY_TRY(decode(into, WebsocketEngine::Target::own));
     if (bytes) return Step{.bytes = *bytes};
-    const auto step = pollable_->try_read_some(room());
-    if (!step) return reading_failed(step.error());
+    const auto step = inner_.pollable()->try_read_some(room());
+    if (!step) return inner_.reading_failed(step.error());
     if (step->wait_for != Interest::none) return *step;
     FERRY_TRY(arrived(step->bytes));
   }
@@ -77,8 +73,7 @@ Result<Pollable::Step> WebsocketChannel::try_read_some(std::span<const iovec> in
 Result<std::optional<std::size_t>> WebsocketChannel::decode(std::span<const iovec> into,
                                                             WebsocketEngine::Target target) {
   assert(total_bytes(into) > 0);
-  if (read_failure_) return std::unexpected(*read_failure_);
-  if (auto reason = cancelled_.error(read_act_)) return std::unexpected(std::move(*reason));
+  FERRY_TRY(inner_.check_reading());
   std::unique_lock lock(mutex_);
   if (peer_finished_) return 0;
   auto plain = engine_->decode(into, target);
@@ -89,8 +84,9 @@ Result<std::optional<std::size_t>> WebsocketChannel::decode(std::span<const iove
   const bool flooded = engine_->outgoing_bytes() > k_most_outgoing;
   lock.unlock();
   send_answers();  // after a failure too: the peer is told of it
-  if (!plain) return reading_failed(std::move(plain).error());
-  if (flooded) return reading_failed({Errc::protocol, 0, "it asks and reads no answers", {}});
+  if (!plain) return inner_.reading_failed(std::move(plain).error());
+  if (flooded)
+    return inner_.reading_failed({Errc::protocol, 0, "it asks and reads no answers", {}});
   if (plain->bytes > 0 || plain->finished) return plain->bytes;
   return std::nullopt;
 }
@@ -103,15 +99,15 @@ std::span<const iovec> WebsocketChannel::room() {
 /// Reads what comes next on the line, and pings while nothing does.
 Result<void> WebsocketChannel::fill() {
   const std::span<const iovec> pieces = room();
-  if (pollable_ == nullptr) {
+  if (inner_.pollable() == nullptr) {
     auto got = inner_->read_some(pieces);
-    if (!got) return reading_failed(std::move(got).error());
+    if (!got) return inner_.reading_failed(std::move(got).error());
     return arrived(*got);
   }
   if (bulk_ != nullptr && total_bytes(pieces) >= k_bulk_bytes) return fill_all(pieces);
   for (;;) {
-    const auto step = pollable_->try_read_some(pieces);
-    if (!step) return reading_failed(step.error());
+    const auto step = inner_.pollable()->try_read_some(pieces);
+    if (!step) return inner_.reading_failed(step.error());
     if (step->wait_for == Interest::none) return arrived(step->bytes);
     wait_for_bytes(step->wait_for);
   }
@@ -121,7 +117,7 @@ Result<void> WebsocketChannel::fill() {
 Result<void> WebsocketChannel::fill_all(std::span<const iovec> pieces) {
   while (!wait_for_bytes(Interest::read)) continue;
   auto got = bulk_->read_bulk(pieces, total_bytes(pieces));
-  if (!got) return reading_failed(std::move(got).error());
+  if (!got) return inner_.reading_failed(std::move(got).error());
   return arrived(*got);
 }
 
@@ -130,7 +126,7 @@ bool WebsocketChannel::wait_for_bytes(Interest interest) {
   short events = 0;
   if (wants(interest, Interest::read)) events |= POLLIN;
   if (wants(interest, Interest::write) || answers_wait()) events |= POLLOUT;
-  pollfd line{.fd = pollable_->fd(), .events = events, .revents = 0};
+  pollfd line{.fd = inner_.pollable()->fd(), .events = events, .revents = 0};
   const int ready = ::poll(&line, 1, static_cast<int>(ping_after_.count()));
   if (ready == 0) ping();
   if (ready == 0 || (line.revents & POLLOUT) != 0) send_answers();
@@ -145,9 +141,9 @@ void WebsocketChannel::ping() {
 
 Result<void> WebsocketChannel::arrived(std::size_t bytes) {
   if (bytes == 0) {
-    return reading_failed({Errc::disconnected, 0,
-                           "the line ended without WebSocket's goodbye: it was cut",
-                           "a proxy on the way may have a time-out or a limit"});
+    return inner_.reading_failed({Errc::disconnected, 0,
+                                  "the line ended without WebSocket's goodbye: it was cut",
+                                  "a proxy on the way may have a time-out or a limit"});
   }
   const std::scoped_lock lock(mutex_);
   engine_->arrived(bytes);
@@ -155,7 +151,7 @@ Result<void> WebsocketChannel::arrived(std::size_t bytes) {
 }
 
 Result<void> WebsocketChannel::write(std::span<const iovec> from, Loan) {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
   IovecWindow rest(from);
   if (owed_ > 0) {  // the first of `from` are on their way since try_write_some()
     assert(owed_ <= total_bytes(from));
@@ -170,7 +166,7 @@ Result<void> WebsocketChannel::write(std::span<const iovec> from, Loan) {
 }
 
 Result<Pollable::Step> WebsocketChannel::try_write_some(std::span<const iovec> from) {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
   if (const Interest wait = FERRY_TRY(try_send_outgoing()); wait != Interest::none) {
     return Step{.wait_for = wait};
   }
@@ -196,7 +192,7 @@ Result<void> WebsocketChannel::encode(IovecWindow& from) {
   writing_ = true;
   auto encoded = engine_->encode(from);
   lock.unlock();
-  if (!encoded) return writing_failed(std::move(encoded).error());
+  if (!encoded) return inner_.writing_failed(std::move(encoded).error());
   return {};
 }
 
@@ -208,7 +204,7 @@ Result<void> WebsocketChannel::send_outgoing() {
       const iovec piece = piece_of(std::span(outgoing_).subspan(sent_));
       auto written = inner_->write({&piece, 1});
       sent_ = outgoing_.size();
-      if (!written) return writing_failed(std::move(written).error());
+      if (!written) return inner_.writing_failed(std::move(written).error());
     }
   } while (more_to_send());
   return {};
@@ -219,7 +215,7 @@ Result<Interest> WebsocketChannel::try_send_outgoing() {
   do {
     std::unique_lock line(sending_);
     auto wait = try_send(line);
-    if (!wait) return writing_failed(std::move(wait).error());
+    if (!wait) return inner_.writing_failed(std::move(wait).error());
     if (*wait != Interest::none) return *wait;
   } while (more_to_send());
   return Interest::none;
@@ -239,12 +235,12 @@ Result<Interest> WebsocketChannel::try_send([[maybe_unused]] std::unique_lock<st
   assert(line.owns_lock());
   while (gather()) {
     const iovec piece = piece_of(std::span(outgoing_).subspan(sent_));
-    if (pollable_ == nullptr) {
+    if (inner_.pollable() == nullptr) {
       FERRY_TRY(inner_->write({&piece, 1}));
       sent_ = outgoing_.size();
       continue;
     }
-    const Step step = FERRY_TRY(pollable_->try_write_some({&piece, 1}));
+    const Step step = FERRY_TRY(inner_.pollable()->try_write_some({&piece, 1}));
     if (step.wait_for != Interest::none) return step.wait_for;
     sent_ += step.bytes;
   }
@@ -281,13 +277,14 @@ bool WebsocketChannel::answers_wait() {
 }
 
 Result<void> WebsocketChannel::flush() {
-  FERRY_TRY(check_writing());
-  if (auto flushed = inner_->flush(); !flushed) return writing_failed(std::move(flushed).error());
+  FERRY_TRY(inner_.check_writing());
+  if (auto flushed = inner_->flush(); !flushed)
+    return inner_.writing_failed(std::move(flushed).error());
   return {};
 }
 
 Result<void> WebsocketChannel::finish() {
-  FERRY_TRY(check_writing());
+  FERRY_TRY(inner_.check_writing());
   std::unique_lock lock(mutex_);
   auto said = engine_->say_finished();
   we_finished_ = true;
@@ -295,7 +292,7 @@ Result<void> WebsocketChannel::finish() {
   const bool over = peer_finished_;
   if (over) engine_->say_close();
   lock.unlock();
-  if (!said) return writing_failed(std::move(said).error());
+  if (!said) return inner_.writing_failed(std::move(said).error());
   FERRY_TRY(send_outgoing());
   if (over) finish_inner();
   return {};
@@ -307,27 +304,6 @@ void WebsocketChannel::finish_inner() {
   [[maybe_unused]] const Result<void> finished = inner_->finish();
 }
 
-void WebsocketChannel::cancel(Errc why) noexcept {
-  cancelled_.give(why);
-  inner_->cancel(why);
-}
-
-Result<void> WebsocketChannel::check_writing() const {
-  if (write_failure_) return std::unexpected(*write_failure_);
-  if (auto reason = cancelled_.error(write_act_)) return std::unexpected(std::move(*reason));
-  return {};
-}
-
-std::unexpected<Error> WebsocketChannel::reading_failed(Error error) {
-  read_failure_ = retold(std::move(error), inner_->info().peer, read_act_, cancelled_);
-  return std::unexpected(*read_failure_);
-}
-
-std::unexpected<Error> WebsocketChannel::writing_failed(Error error) {
-  if (!write_failure_) {
-    write_failure_ = retold(std::move(error), inner_->info().peer, write_act_, cancelled_);
-  }
-  return std::unexpected(*write_failure_);
-}
+void WebsocketChannel::cancel(Errc why) noexcept { inner_.cancel(why); }
 
 }  // namespace ferry

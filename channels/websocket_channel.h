@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "base/cancel_reason.h"
+#include "channels/inner_line.h"
 #include "channels/websocket_engine.h"
 #include "ferry/channel.h"
 
@@ -47,7 +47,7 @@ class WebsocketChannel final : public Channel, private Pollable {
  private:
   Result<Step> try_read_some(std::span<const iovec> into) override;
   Result<Step> try_write_some(std::span<const iovec> from) override;
-  int fd() const noexcept override { return pollable_->fd(); }
+  int fd() const noexcept override { return inner_.pollable()->fd(); }
 
   Result<std::optional<std::size_t>> decode(std::span<const iovec> into,
                                             WebsocketEngine::Target target);
@@ -67,18 +67,11 @@ class WebsocketChannel final : public Channel, private Pollable {
   bool answers_are_ours() const;
   bool answers_wait();
   void finish_inner();
-  Result<void> check_writing() const;
-  std::unexpected<Error> reading_failed(Error error);
-  std::unexpected<Error> writing_failed(Error error);
 
-  const std::unique_ptr<Channel> inner_;
-  Pollable* const pollable_;  // of inner_, or null; so is the next
-  BulkRead* const bulk_;
   const ChannelInfo info_;
-  const std::string read_act_;
-  const std::string write_act_;
+  InnerLine inner_;
+  BulkRead* const bulk_;  // of inner_, or null
   const std::chrono::milliseconds ping_after_;
-  CancelReason cancelled_;
 
   mutable std::mutex mutex_;  // guards the engine, but for the room that the reader fills; and:
   const std::unique_ptr<WebsocketEngine> engine_;
@@ -90,8 +83,7 @@ class WebsocketChannel final : public Channel, private Pollable {
   std::vector<std::byte> outgoing_;  // taken out of the engine, on its way
   std::size_t sent_ = 0;             // of outgoing_
 
-  std::optional<Error> read_failure_;   // the reading thread's
-  std::optional<Error> write_failure_;  // the writing thread's, as is what follows
+  // The writing thread's:
   std::size_t owed_ = 0;  // bytes within outgoing_ that try_write_some() has not owned up to
   bool inner_finished_ = false;
 };

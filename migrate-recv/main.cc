@@ -1,11 +1,9 @@
 // migrate-recv: memory images from another host.
-#include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <memory>
-#include <span>
 #include <stop_token>
 
+#include "console/command.h"
 #include "console/console.h"
 #include "console/process.h"
 #include "console/snapshot_text.h"
@@ -16,6 +14,8 @@
 
 namespace ferry {
 namespace {
+
+constexpr const char* k_name = "migrate-recv";
 
 Result<std::unique_ptr<Runtime>> runtime_for(const ReceiveCommand& command) {
   RuntimeOptions choices = command.common.runtime;
@@ -66,38 +66,21 @@ Result<ExitCode> look_at_snapshot(const ReceiveCommand& command, Console& consol
                                    check.damages.front().what);
 }
 
-ExitCode run(std::span<const char* const> arguments) {
-  Result<ReceiveCommand> command = parse_receive_command(
+ExitCode run(Arguments arguments) {
+  const Result<ReceiveCommand> command = parse_receive_command(
       arguments,
       {.listen_pid = std::getenv("LISTEN_PID"), .listen_fds = std::getenv("LISTEN_FDS")});
-  Console console({.command = "migrate-recv",
-                   .format = format_asked_for(arguments),
-                   .chatter = command ? command->common.chatter : Console::Chatter::all,
-                   .out = output_for(arguments)});
-  if (!command) return console.failed(command.error());
-  if (!command->common.answer.empty()) {
-    std::fputs(command->common.answer.c_str(), stdout);
-    return ExitCode::done;
-  }
-  Log log(command->common.log_level);
-  if (command->task != ReceiveTask::receive) {
-    const Result<ExitCode> code = look_at_snapshot(*command, console);
-    return code ? *code : console.failed(code.error());
-  }
-  const Result<Outcome> outcome = receive_images(*command, console, log);
-  return outcome ? console.finished(*outcome) : console.failed(outcome.error());
+  if (!command) return run_command(k_name, arguments, std::unexpected(command.error()));
+  const auto work = [&](Console& console, Log& log) -> Result<ExitCode> {
+    if (command->task != ReceiveTask::receive) return look_at_snapshot(*command, console);
+    return console.finished(FERRY_TRY(receive_images(*command, console, log)));
+  };
+  return run_command(k_name, arguments, Invocation{command->common, work});
 }
 
 }  // namespace
 }  // namespace ferry
 
 int main(int argc, char** argv) {
-  ferry::prepare_process();
-  try {
-    return static_cast<int>(ferry::run(std::span(argv, static_cast<std::size_t>(argc)).subspan(1)));
-  } catch (const std::exception& bug) {
-    // Ferry throws nothing; a library beneath it may.
-    std::fprintf(stderr, "migrate-recv: internal error: %s\n", bug.what());
-    return static_cast<int>(ferry::ExitCode::internal);
-  }
+  return ferry::command_main(argc, argv, ferry::k_name, ferry::run);
 }

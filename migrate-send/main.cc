@@ -1,12 +1,10 @@
 // migrate-send: memory images to another host.
 #include <fmt/format.h>
 
-#include <cstdio>
-#include <exception>
 #include <memory>
-#include <span>
 #include <stop_token>
 
+#include "console/command.h"
 #include "console/console.h"
 #include "console/process.h"
 #include "console/tls_options.h"
@@ -16,6 +14,8 @@
 
 namespace ferry {
 namespace {
+
+constexpr const char* k_name = "migrate-send";
 
 /// As many as were asked for, or as are good; one where a transport has only one.
 Result<unsigned> channels_over(const Transport& transport, const SendCommand& command) {
@@ -51,6 +51,7 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   BandwidthLimit bandwidth(command.max_bandwidth);
   if (command.max_bandwidth > 0) options.bandwidth = &bandwidth;
   options.timeout = command.common.timeout;
+  options.ready_timeout = {};  // nobody stands still while a slow disk syncs what was received
   options.observer.connected = [&](const ChannelInfo& info) {
     const std::string text = not_encrypted_text(info);
     if (!text.empty()) console.warning(text);
@@ -62,32 +63,18 @@ Result<Outcome> send_images(const SendCommand& command, Console& console, Log& l
   return outcome;
 }
 
-ExitCode run(std::span<const char* const> arguments) {
-  Result<SendCommand> command = parse_send_command(arguments);
-  Console console({.command = "migrate-send",
-                   .format = format_asked_for(arguments),
-                   .chatter = command ? command->common.chatter : Console::Chatter::all,
-                   .out = output_for(arguments)});
-  if (!command) return console.failed(command.error());
-  if (!command->common.answer.empty()) {
-    std::fputs(command->common.answer.c_str(), stdout);
-    return ExitCode::done;
-  }
-  Log log(command->common.log_level);
-  const Result<Outcome> outcome = send_images(*command, console, log);
-  return outcome ? console.finished(*outcome) : console.failed(outcome.error());
+ExitCode run(Arguments arguments) {
+  const Result<SendCommand> command = parse_send_command(arguments);
+  if (!command) return run_command(k_name, arguments, std::unexpected(command.error()));
+  const auto work = [&](Console& console, Log& log) -> Result<ExitCode> {
+    return console.finished(FERRY_TRY(send_images(*command, console, log)));
+  };
+  return run_command(k_name, arguments, Invocation{command->common, work});
 }
 
 }  // namespace
 }  // namespace ferry
 
 int main(int argc, char** argv) {
-  ferry::prepare_process();
-  try {
-    return static_cast<int>(ferry::run(std::span(argv, static_cast<std::size_t>(argc)).subspan(1)));
-  } catch (const std::exception& bug) {
-    // Ferry throws nothing; a library beneath it may.
-    std::fprintf(stderr, "migrate-send: internal error: %s\n", bug.what());
-    return static_cast<int>(ferry::ExitCode::internal);
-  }
+  return ferry::command_main(argc, argv, ferry::k_name, ferry::run);
 }

@@ -88,12 +88,20 @@ void wait(std::chrono::nanoseconds time, const std::stop_token& stop) {
   stopped.wait_for(lock, stop, time, [] { return false; });
 }
 
+Json parts_of(const ferry::DowntimeReport& downtime) {
+  return {{"pause", ms(downtime.pause)},     {"memory", ms(downtime.memory)},
+          {"state", ms(downtime.state)},     {"state_memory", ms(downtime.state_memory)},
+          {"digests", ms(downtime.digests)}, {"prepare", ms(downtime.prepare)},
+          {"commit", ms(downtime.commit)}};
+}
+
 Json migrated(const ferry::Report& report, const Workers& workers) {
   Figures here;
   workers.add_to(here);
   Json rounds = Json::array();
   for (const ferry::RoundReport& round : report.each_round) {
     rounds.push_back({{"bytes", round.bytes},
+                      {"guest_ran", round.guest_ran},
                       {"ms", ms(round.time)},
                       {"dirty_rate", round.dirty_rate},
                       {"bandwidth", round.bandwidth}});
@@ -107,6 +115,8 @@ Json migrated(const ferry::Report& report, const Workers& workers) {
           {"state_bytes", report.state_bytes},
           {"throttle", report.throttle},
           {"channels", report.channels},
+          {"limit", report.limit},
+          {"downtime_parts_ms", parts_of(report.downtime_parts)},
           {"rounds", std::move(rounds)}};
 }
 

@@ -14,9 +14,9 @@ using MakeGuest = ferry::Result<std::unique_ptr<Guest>> (*)(const Options& optio
 
 /// main(). Prints one JSON object a line to stdout:
 ///
-///   {"event":"listening","uri":...}                            senders may come
+///   {"event":"listening","uri":...}                            senders may come (not of a file)
 ///   {"event":"running"}                                        the guest runs here
-///   {"event":"migrating"}                                      somebody takes it
+///   {"event":"migrating"}                                      somebody takes it (not a file)
 ///   {"event":"migrated","downtime_ms":...,...}                 it has left
 ///   {"event":"failed","code":...,"message":...,"owner":...}    it has not, or nobody knows
 ///   {"event":"done","longest_gap_ms":...,"guest_errors":...}   last, where it runs in the end

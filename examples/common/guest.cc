@@ -63,4 +63,15 @@ void Workers::add_to(Figures& figures) const {
   }
 }
 
+ferry::Result<void> Guest::resume() {
+  workers().resume();
+  return {};
+}
+
+ferry::Result<ferry::GuestMemory> Guest::map_memory(const ferry::Layout& wanted) {
+  if (wanted == memory().layout()) return memory();
+  return ferry::fail(ferry::Errc::guest, "the guest that comes has other memory",
+                     "give both sides the same --memory");
+}
+
 }  // namespace example

@@ -42,7 +42,9 @@ class Workers {
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-/// A guest that can leave and arrive, and be booted here.
+/// A guest that can leave and arrive, and be booted here. What Ferry asks of it and what is the
+/// same for every guest of workers is done here; memory(), dirty_tracker(), pause() and the state
+/// are each one's own.
 class Guest : public ferry::SourceGuest, public ferry::DestinationGuest {
  public:
   virtual ferry::Result<void> boot() = 0;
@@ -50,6 +52,12 @@ class Guest : public ferry::SourceGuest, public ferry::DestinationGuest {
   /// find in its next pass.
   virtual ferry::Result<Figures> figures() = 0;
   virtual Workers& workers() = 0;
+
+  ferry::Result<void> resume() override;
+  /// The memory that it has, where that is what comes.
+  ferry::Result<ferry::GuestMemory> map_memory(const ferry::Layout& wanted) override;
+  ferry::Result<void> prepare() override { return {}; }
+  ferry::Result<void> start(const ferry::OwnerToken&) override { return resume(); }
 };
 
 }  // namespace example

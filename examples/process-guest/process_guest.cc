@@ -50,11 +50,6 @@ Result<void> ProcessGuest::boot() {
 
 Result<void> ProcessGuest::pause() { return workers_.pause(); }
 
-Result<void> ProcessGuest::resume() {
-  workers_.resume();
-  return {};
-}
-
 Result<void> ProcessGuest::save_state(ferry::StateWriter& out) {
   out.section(k_walkers, 1).u32(static_cast<std::uint32_t>(walkers_.size()));
   for (const Walker& walker : walkers_) {
@@ -64,12 +59,6 @@ Result<void> ProcessGuest::save_state(ferry::StateWriter& out) {
   }
   workers_.save(out);
   return {};
-}
-
-Result<ferry::GuestMemory> ProcessGuest::map_memory(const ferry::Layout& wanted) {
-  if (wanted == memory_.layout()) return memory_;
-  return ferry::fail(Errc::guest, "the guest that comes has other memory",
-                     "give both sides the same --memory");
 }
 
 namespace {
@@ -113,8 +102,6 @@ Result<void> ProcessGuest::load_state(ferry::StateReader& in) {
   if (loaded) return {};
   return ferry::fail(Errc::guest, "the guest that comes has no walkers");
 }
-
-Result<void> ProcessGuest::start(const ferry::OwnerToken&) { return resume(); }
 
 Result<Figures> ProcessGuest::figures() {
   Figures figures;

@@ -25,14 +25,10 @@ class ProcessGuest final : public Guest {
   const ferry::GuestMemory& memory() override { return memory_; }
   ferry::DirtyTracker& dirty_tracker() override { return *tracker_; }
   ferry::Result<void> pause() override;
-  ferry::Result<void> resume() override;
   ferry::Result<void> save_state(ferry::StateWriter& out) override;
 
   // The guest that arrives.
-  ferry::Result<ferry::GuestMemory> map_memory(const ferry::Layout& wanted) override;
   ferry::Result<void> load_state(ferry::StateReader& in) override;
-  ferry::Result<void> prepare() override { return {}; }
-  ferry::Result<void> start(const ferry::OwnerToken& token) override;
 
  private:
   /// What would be a vCPU's registers.

@@ -115,23 +115,12 @@ Result<void> TinyVmm::pause() {
   return paused;
 }
 
-Result<void> TinyVmm::resume() {
-  workers_.resume();
-  return {};
-}
-
 Result<void> TinyVmm::save_state(ferry::StateWriter& out) {
   for (std::size_t index = 0; index < vcpus_.size(); ++index) {
     FERRY_TRY(vcpus_[index].save(out, section_of(index)));
   }
   workers_.save(out);
   return {};
-}
-
-Result<ferry::GuestMemory> TinyVmm::map_memory(const ferry::Layout& wanted) {
-  if (wanted == memory_.layout()) return memory_;
-  return ferry::fail(Errc::guest, "the guest that comes has other memory",
-                     "give both sides the same --memory");
 }
 
 Result<void> TinyVmm::load_state(ferry::StateReader& in) {
@@ -149,8 +138,6 @@ Result<void> TinyVmm::load_state(ferry::StateReader& in) {
   return ferry::fail(Errc::guest, "the guest that comes has fewer vCPUs",
                      "give both sides the same --vcpus");
 }
-
-Result<void> TinyVmm::start(const ferry::OwnerToken&) { return resume(); }
 
 Result<Figures> TinyVmm::figures() {
   Figures figures;

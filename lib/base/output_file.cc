@@ -94,11 +94,10 @@ OutputFile::OutputFile(OutputFile&& other) noexcept
       name_(std::move(other.name_)),
       shown_as_(std::move(other.shown_as_)),
       hidden_(std::exchange(other.hidden_, {})),
+      replaced_(other.replaced_),
       file_(std::move(other.file_)) {}
 
-OutputFile::~OutputFile() {
-  if (!hidden_.empty()) ::unlinkat(folder_, hidden_.c_str(), 0);
-}
+OutputFile::~OutputFile() { settle(); }
 
 std::string OutputFile::act() const { return "create " + in_quotes(shown_as_); }
 
@@ -139,22 +138,60 @@ Result<void> OutputFile::show(Existing existing) {
     done = ::linkat(AT_FDCWD, path_of(file_.get()).c_str(), folder_, name_.c_str(),
                     AT_SYMLINK_FOLLOW) == 0;
   } else if (existing == Existing::replace) {
-    done = ::renameat(folder_, hidden_.c_str(), folder_, name_.c_str()) == 0;
+    done = replace();
   } else {
     done = rename_to_free_name(folder_, hidden_.c_str(), name_.c_str());
   }
   if (!done) return failed(errno);
-  hidden_.clear();
+  if (replaced_ != Replaced::kept) hidden_.clear();
   return {};
 }
 
-void OutputFile::take_back() noexcept {
+/// False with errno set.
+bool OutputFile::replace() {
+  struct stat status {};
+  const bool there = ::fstatat(folder_, name_.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  if (there && S_ISDIR(status.st_mode)) {  // which an exchange would take
+    errno = EISDIR;
+    return false;
+  }
+  if (there &&
+      ::renameat2(folder_, hidden_.c_str(), folder_, name_.c_str(), RENAME_EXCHANGE) == 0) {
+    replaced_ = Replaced::kept;
+    return true;
+  }
+  if (::renameat(folder_, hidden_.c_str(), folder_, name_.c_str()) != 0) return false;
+  if (there) replaced_ = Replaced::gone;
+  return true;
+}
+
+bool OutputFile::bears_its_name() const noexcept {
   struct stat ours {};
   struct stat named {};
-  if (::fstat(file_.get(), &ours) != 0) return;
-  if (::fstatat(folder_, name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) != 0) return;
-  if (ours.st_dev != named.st_dev || ours.st_ino != named.st_ino) return;
-  ::unlinkat(folder_, name_.c_str(), 0);
+  return ::fstat(file_.get(), &ours) == 0 &&
+         ::fstatat(folder_, name_.c_str(), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+         ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+void OutputFile::take_back() noexcept {
+  if (!bears_its_name()) return;
+  switch (std::exchange(replaced_, Replaced::nothing)) {
+    case Replaced::nothing:
+      ::unlinkat(folder_, name_.c_str(), 0);
+      break;
+    case Replaced::kept:
+      // From here on the hidden name is this file's again.
+      ::renameat2(folder_, hidden_.c_str(), folder_, name_.c_str(), RENAME_EXCHANGE);
+      break;
+    case Replaced::gone:
+      break;
+  }
+}
+
+void OutputFile::settle() noexcept {
+  if (hidden_.empty()) return;
+  ::unlinkat(folder_, hidden_.c_str(), 0);
+  hidden_.clear();
 }
 
 }  // namespace ferry

@@ -37,10 +37,15 @@ class OutputFile {
   /// Gives it its hidden name, so that what show() has left to do is one rename.
   Result<void> stage();
   /// Gives it its own name, in one step. The folder is the caller's to sync. A file that is not
-  /// staged can only be shown with Existing::keep.
+  /// staged can only be shown with Existing::keep. What it replaces has the hidden name from then
+  /// on, until settle() or the destructor removes it; where the file system cannot exchange two
+  /// names, it is gone at once.
   Result<void> show(Existing existing);
-  /// Removes the name that show() gave, unless something else bears it by now.
+  /// Undoes show(), unless something else bears the name by now: what was replaced has it again,
+  /// or nobody. What could not be kept does not come back, and this file stays in its place.
   void take_back() noexcept;
+  /// Shown for good.
+  void settle() noexcept;
 
  private:
   OutputFile(int folder, std::string name, std::string shown_as)
@@ -48,12 +53,18 @@ class OutputFile {
 
   std::string act() const;
   Result<void> open_hidden();
+  bool replace();
+  bool bears_its_name() const noexcept;
   Result<void> failed(int sys) const;
 
   int folder_ = -1;
   std::string name_;
   std::string shown_as_;
-  std::string hidden_;  // the name that it has for now; empty where it has none
+  // The name that it has for now, or that what it replaced has; empty where there is neither.
+  std::string hidden_;
+  /// What show() did with a file that had the name before.
+  enum class Replaced { nothing, kept, gone };
+  Replaced replaced_ = Replaced::nothing;
   UniqueFd file_;
 };
 

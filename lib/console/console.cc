@@ -203,6 +203,7 @@ std::string done_text(const Report& report) {
   if (!report.cipher.empty()) {
     text += report.placed_bytes == 0 ? ", encrypted" : ", encrypted but for the pages";
   }
+  if (report.kernel_tls) text += " by the kernel";
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);
   return text;
 }

@@ -49,6 +49,7 @@ std::string done_event(const Report& report, const Usage& usage) {
              {"verify", report.verify == Verify::full ? "full" : "pages"},
              {"encrypted", !report.cipher.empty() && report.placed_bytes == 0},
              {"cipher", report.cipher},
+             {"kernel_tls", report.kernel_tls},
              {"resent", report.resent},
              {"suspect", report.suspect},
              {"refused", report.refused},

@@ -71,6 +71,9 @@ std::vector<OptionSpec> with_tls_options(TlsRole role, std::vector<OptionSpec> o
   own.push_back(
       {"key-file", 0, "PATH", "the TLS key, rather than in the URI; - is standard input"});
   own.push_back({"tls-dir", 0, "DIR", "certificates for TLS, under QEMU's file names"});
+  own.push_back(
+      {"tls-version", 0, "VERSION", "1.3 (default), or 1.2 with certificates; nothing else"});
+  own.push_back({"ktls", 0, "", "let the kernel encrypt what is sent, where it can"});
   if (role == TlsRole::sender) {
     own.push_back({"tls-hostname", 0, "NAME", "whom the receiver's certificate must name"});
   } else {
@@ -89,6 +92,13 @@ Result<TlsOptions> tls_options(const CommandLine& line) {
     }
     options.key = FERRY_TRY(read_key(*path));
   }
+  if (const auto version = line.text("tls-version")) {
+    if (*version != "1.2" && *version != "1.3") {
+      return fail(Errc::usage, "--tls-version " + in_quotes(*version) + ": it is 1.3 or 1.2");
+    }
+    if (*version == "1.2") options.version = TlsVersion::v1_2;
+  }
+  if (line.has("ktls")) options.records = TlsRecords::kernel;
   if (const auto list = line.text("tls-authz")) {
     options.authorized = patterns_in(*list);
     if (options.authorized.empty() || options.folder.empty()) {

@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t k_word_pages = 64;
 /// How many pages are cleared in one call, during which no vCPU can handle a fault: 128 MiB of
-/// them. KVM wants a multiple of 64.
+/// them, which takes about a millisecond. KVM wants a multiple of 64.
 constexpr std::uint64_t k_pages_a_clear = 32 * 1024;
 
 /// Calls apply(first, count) for every run of ones.

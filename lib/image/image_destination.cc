@@ -175,9 +175,12 @@ Result<void> ImageDestination::prepare() {
 Result<void> ImageDestination::start(const OwnerToken&) {
   FERRY_TRY(show_all());
   if (::fsync(folder_.get()) != 0) {
-    return fail_sys(Errc::system, errno,
+    const int sys = errno;
+    take_back(outputs_.size());
+    return fail_sys(Errc::system, sys,
                     "write output folder of " + in_quotes(options_.path.native()) + " to disk");
   }
+  for (OutputFile& output : outputs_) output.settle();
   return {};
 }
 
@@ -240,13 +243,15 @@ Result<void> ImageDestination::show_all() {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     Result<void> shown = outputs_[i].show(options_.existing);
     if (shown) continue;
-    // What replaced a file stays: there is nothing to put back in its place.
-    if (options_.existing == Existing::keep) {
-      for (std::size_t before = 0; before < i; ++before) outputs_[before].take_back();
-    }
+    take_back(i);
     return shown;
   }
   return {};
+}
+
+/// The first `shown` outputs lose their names, and what they replaced has them again.
+void ImageDestination::take_back(std::size_t shown) noexcept {
+  while (shown > 0) outputs_[--shown].take_back();
 }
 
 }  // namespace ferry

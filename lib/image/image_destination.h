@@ -54,6 +54,7 @@ class ImageDestination final : public DestinationGuest {
   Result<void> check_free(const std::string& name) const;
   Result<void> show_all();
   void unmap() noexcept;
+  void take_back(std::size_t shown) noexcept;
 
   const Options options_;
   const Shape shape_;

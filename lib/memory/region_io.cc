@@ -65,6 +65,18 @@ Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRu
   return into;
 }
 
+void read_ahead(const MemoryRegion& region, const PageRun& run) noexcept {
+  if (region.host != nullptr) return;
+  (void)::posix_fadvise(region.fd, static_cast<off_t>(region.fd_offset + run.offset),
+                        static_cast<off_t>(run.length), POSIX_FADV_WILLNEED);
+}
+
+void write_back(const MemoryRegion& region, const PageRun& run) noexcept {
+  if (region.host != nullptr || region.backing != Backing::file) return;
+  (void)::sync_file_range(region.fd, static_cast<off64_t>(region.fd_offset + run.offset),
+                          static_cast<off64_t>(run.length), SYNC_FILE_RANGE_WRITE);
+}
+
 Result<void> store(const MemoryRegion& region, std::uint64_t offset,
                    std::span<const std::byte> bytes) {
   for (std::size_t done = 0; done < bytes.size();) {

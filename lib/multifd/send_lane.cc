@@ -32,6 +32,18 @@ std::size_t room_for(std::uint64_t rate, const Link& link) noexcept {
   return static_cast<std::size_t>(std::min<std::uint64_t>(rate / 50, most));
 }
 
+// On a slow line, too, a packet is to go soon: who watches for pages that stand still sees whole
+// packets. So a lane begins with a little, and grows.
+constexpr std::size_t k_first_bytes = 64 * 1024;
+constexpr std::chrono::milliseconds k_soon{100};
+constexpr std::chrono::seconds k_too_late{1};
+
+/// How large the next packet may be when one of at most `room` bytes took so long to go.
+std::size_t next_room(std::size_t room, std::chrono::nanoseconds took) noexcept {
+  if (took > k_too_late) return std::max(room / 2, k_first_bytes);
+  return took < k_soon ? std::min(room * 2, PacketBuilder::k_most_bytes) : room;
+}
+
 }  // namespace
 
 SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
@@ -43,7 +55,8 @@ SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, W
       options_(options),
       unbounded_(std::move(unbounded)),
       events_(std::move(events)),
-      places_(link.places()) {}
+      places_(link.places()),
+      room_(k_first_bytes) {}
 
 SendLane::~SendLane() {
   if (thread_.joinable()) thread_.join();
@@ -230,9 +243,9 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
   }
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
   const std::uint64_t rate = options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0;
-  packet_.set_room(room_for(rate, link_));
   for (PageRun rest = work.run; rest.length > 0;) {
     FERRY_TRY(stage(region));
+    packet_.set_room(std::min(room_for(rate, link_), room_));
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
     rest.offset += taken;
@@ -291,6 +304,7 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
   const TimeSpan stretch;
   const auto encrypted_before = encrypting(link_.crypto_clock());
   auto written = write(header);
+  room_ = next_room(room_, stretch.wall());
   spent += stretch.in_channel(encrypting(link_.crypto_clock()) - encrypted_before);
   counters_.clock.add(spent);
   return written;

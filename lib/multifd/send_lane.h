@@ -131,6 +131,7 @@ class SendLane {
 
   const bool places_;
   PacketBuilder packet_;  // the lane's thread alone
+  std::size_t room_;      // likewise: what the line lets a packet have, in bytes
 
   mutable std::mutex mutex_;  // guards the rest, which other threads touch too
   std::uint32_t round_ = 0;

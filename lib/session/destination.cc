@@ -371,6 +371,7 @@ void Destination::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = info_.peer;
   report.cipher = info_.cipher;
+  report.kernel_tls = info_.kernel_tls;
   report.verify = verified_;
   report.channels = lanes_;
   report.bytes = memory_.total_bytes();

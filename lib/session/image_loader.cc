@@ -37,6 +37,7 @@ class MemorySink final : public PageSink {
     const auto ours = bytes.first(std::min(units.length, region.length - units.offset));
     if (region.host == nullptr) {
       FERRY_TRY(store(region, units.offset, ours));
+      write_back(region, {units.region, units.offset, ours.size()});
     } else if (ours.data() != region.host + units.offset) {
       std::ranges::copy(ours, region.host + units.offset);
     }
@@ -84,7 +85,7 @@ Result<void> ImageLoader::load(Places& places, const Uri& from) {
 }
 
 Result<void> ImageLoader::load_state(const SnapshotReader& reader) {
-  SnapshotState origin(reader);
+  SnapshotState origin(reader, stop_);
   StateReader in(origin);
   FERRY_TRY(guest_.load_state(in));
   if (const auto left = FERRY_TRY(in.next())) {

@@ -39,10 +39,12 @@ Result<void> ImageRecipient::layout(const Layout& layout) {
 
 Result<void> ImageRecipient::begin_round(std::uint32_t, Motion motion) {
   LaneCrew& crew = crew_.emplace();
+  clones_.emplace(*writer_, memory_);
   on_stop_.emplace(stop_, [&crew] { crew.cancel({Errc::cancelled, 0, "cancelled", {}}); });
-  return crew.start("ferry-put", options_.channels, [this, motion](unsigned lane, WorkQueue& work) {
-    return lanes_[lane]->serve(work, motion, stop_);
-  });
+  return crew.start("ferry-put", options_.channels,
+                    [this, motion](unsigned lane, WorkQueue& work, const std::stop_token& ending) {
+                      return lanes_[lane]->serve(work, motion, *clones_, ending);
+                    });
 }
 
 Result<void> ImageRecipient::submit(const PageRun& run, Content content) {
@@ -61,6 +63,7 @@ Result<void> ImageRecipient::submit(const PageRun& run, Content content) {
 Result<void> ImageRecipient::end_round(std::uint32_t, DirtyBitmap&) {
   auto done = crew_->finish();
   on_stop_.reset();
+  clones_.reset();
   return done;
 }
 
@@ -69,7 +72,7 @@ Result<void> ImageRecipient::prepare(std::vector<wire::Digest> digests) {
   FERRY_TRY(writer_->seal());
   if (!digests.empty()) FERRY_TRY(read_again(digests));
   if (stop_.stop_requested()) return fail(Errc::cancelled, "cancelled");
-  return {};
+  return writer_->show();
 }
 
 Result<void> ImageRecipient::read_again(const std::vector<wire::Digest>& digests) {
@@ -83,7 +86,7 @@ Result<void> ImageRecipient::read_again(const std::vector<wire::Digest>& digests
   return {};
 }
 
-Result<void> ImageRecipient::commit(const OwnerToken&) { return writer_->show(); }
+Result<void> ImageRecipient::commit(const OwnerToken&) { return {}; }
 
 Error ImageRecipient::give_up(Error error) {
   ticks_.reset();

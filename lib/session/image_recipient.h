@@ -18,9 +18,10 @@
 
 namespace ferry {
 
-/// Writes a guest down. The lanes' threads live as long as a round. prepare() seals the snapshot
-/// and makes it durable; commit() gives it its name. Driven by one thread; made and destroyed
-/// there, and not on the loop's.
+/// Writes a guest down. The lanes' threads live as long as a round. prepare() seals the snapshot,
+/// makes it durable and gives it its name; so commit() has nothing to do that might fail, and a
+/// file leaves nobody in doubt who has the guest. Driven by one thread; made and destroyed there,
+/// and not on the loop's.
 class ImageRecipient final : public Recipient {
  public:
   /// `gauge` is what progress says of the rounds.
@@ -57,9 +58,10 @@ class ImageRecipient final : public Recipient {
   Places* places_ = nullptr;
   Uri to_;
   std::unique_ptr<SnapshotWriter> writer_;
-  ImageState state_{"/var/tmp"};
+  ImageState state_{"/var/tmp", stop_};
   std::vector<std::unique_ptr<PutLane>> lanes_;
-  std::optional<LaneCrew> crew_;                                      // of a round
+  std::optional<CloneSource> clones_;                                 // of a round
+  std::optional<LaneCrew> crew_;                                      // likewise
   std::optional<std::stop_callback<std::function<void()>>> on_stop_;  // likewise
   std::optional<ProgressTicks> ticks_;  // last: it uses all of the above
 };

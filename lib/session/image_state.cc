@@ -16,7 +16,10 @@ Result<void> ImageState::begin_section(std::string_view name, std::uint32_t vers
   return {};
 }
 
-Result<void> ImageState::append(std::span<const std::byte> piece) { return spool_.append(piece); }
+Result<void> ImageState::append(std::span<const std::byte> piece) {
+  if (stop_.stop_requested()) return fail(Errc::cancelled, "cancelled");
+  return spool_.append(piece);
+}
 
 Result<void> ImageState::end_section(std::uint64_t length, std::uint64_t checksum) {
   FERRY_TRY(spool_.end_section(length, checksum));
@@ -26,7 +29,7 @@ Result<void> ImageState::end_section(std::uint64_t length, std::uint64_t checksu
 
 Result<void> ImageState::put_into(SnapshotWriter& writer) {
   FERRY_TRY(spool_.close());
-  return writer.put_sections(std::move(sections_), spool_);
+  return writer.put_sections(std::move(sections_), spool_, stop_);
 }
 
 }  // namespace ferry

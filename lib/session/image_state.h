@@ -1,7 +1,9 @@
 // Device state on its way into a snapshot.
 #pragma once
 
+#include <stop_token>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "session/state_spool.h"
@@ -14,8 +16,10 @@ namespace ferry {
 /// names of all. Used by one thread.
 class ImageState final : public StateSink {
  public:
-  /// `folder` is where those go that are more than memory should hold.
-  explicit ImageState(std::string folder) : spool_(UINT64_MAX, std::move(folder)) {}
+  /// `folder` is where those go that are more than memory should hold. A stop request is
+  /// Errc::cancelled, at the next piece.
+  ImageState(std::string folder, std::stop_token stop)
+      : spool_(UINT64_MAX, std::move(folder)), stop_(std::move(stop)) {}
 
   Result<void> begin_section(std::string_view name, std::uint32_t version) override;
   Result<void> append(std::span<const std::byte> piece) override;
@@ -26,6 +30,7 @@ class ImageState final : public StateSink {
 
  private:
   StateSpool spool_;
+  const std::stop_token stop_;
   std::vector<wire::ImageSection> sections_;
 };
 

@@ -75,12 +75,12 @@ Outcome receive_from(Runtime& runtime, DestinationGuest& guest, const ReceiveOpt
 
 Result<void> check_precopy(const SendOptions& options) {
   if (options.max_downtime.count() < 0 || options.max_time.count() < 0 ||
-      options.switch_allowance.count() < 0) {
+      options.switch_allowance.count() < 0 || options.ready_timeout.count() < 0) {
     return fail(Errc::usage, "send: a time is negative");
   }
   constexpr std::chrono::hours k_longest{24 * 365};
   if (options.max_downtime > k_longest || options.max_time > k_longest ||
-      options.switch_allowance > k_longest) {
+      options.switch_allowance > k_longest || options.ready_timeout > k_longest) {
     return fail(Errc::usage, "send: a time is more than a year");
   }
   if (options.when_not_converging == NotConverging::throttle && !options.throttle) {

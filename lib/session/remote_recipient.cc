@@ -110,6 +110,7 @@ Result<void> RemoteRecipient::open_lanes() {
 Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
   sender_.begin_round(round, motion);
   watch_progress();
+  if (motion == Motion::still) expect_ready();
   return {};
 }
 
@@ -166,6 +167,7 @@ Result<void> RemoteRecipient::begin_section(std::string_view name, std::uint32_t
                             info_.peer));
   }
   if (!end_of_state_) watch_state();
+  expect_ready();
   return send_state(wire::StateSectionFrame{std::string(name), version});
 }
 
@@ -182,7 +184,33 @@ Task<void> cancel_after_failure(EventLoop& loop, Conversation& conversation) {
   conversation.link().cancel(Errc::timed_out);
 }
 
+Task<void> fail_at(EventLoop& loop, Conversation& conversation, Clock::time_point deadline,
+                   Error error) {
+  co_await loop.sleep_until(deadline);
+  conversation.fail(std::move(error));
+}
+
 }  // namespace
+
+/// With the first thing for which a paused guest waits. Heartbeats prove that the receiver lives,
+/// and not that it will ever be ready.
+void RemoteRecipient::expect_ready() {
+  if (!patience_) bound_wait("wait for READY");
+}
+
+void RemoteRecipient::bound_wait(std::string_view act) {
+  patience_.reset();
+  if (options_.ready_timeout.count() == 0) return;
+  Error late{
+      Errc::timed_out,
+      0,
+      fmt::format("{} from {}: it did not come within {:.1f} s, though the receiver is alive", act,
+                  info_.peer, std::chrono::duration<double>(options_.ready_timeout).count()),
+      {}};
+  patience_.emplace(runtime_.loop(),
+                    fail_at(runtime_.loop(), *conversation_, Clock::now() + options_.ready_timeout,
+                            std::move(late)));
+}
 
 /// A receiver that is alive and does not read would hold a guest that is paused. A guest that takes
 /// its time to save holds nobody but itself.
@@ -225,6 +253,7 @@ Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t ch
 
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
   watch_.reset();
+  expect_ready();
   // A receiver that does not read PREPARE must not hold the guest against a stop.
   end_of_state_.emplace(runtime_.loop(), cancel_after_failure(runtime_.loop(), *conversation_));
   const wire::Transcript ours = sender_.transcript();
@@ -240,11 +269,12 @@ Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
                             ready.units_received, units, ready.units_suspect,
                             ready.transcript == ours ? "is ours" : "differs from ours"));
   }
-  end_of_state_.reset();
+  patience_.reset();
   return conversation_->pass_point_of_no_return();
 }
 
 Result<void> RemoteRecipient::commit(const OwnerToken& token) {
+  bound_wait("wait for STARTED");
   FERRY_TRY(conversation_->send(wire::Commit{.transcript = sender_.transcript(), .token = token}));
   const auto started = FERRY_TRY(conversation_->expect<wire::Started>());
   if (started.token != token) {
@@ -254,6 +284,8 @@ Result<void> RemoteRecipient::commit(const OwnerToken& token) {
 }
 
 void RemoteRecipient::end() {
+  patience_.reset();
+  end_of_state_.reset();
   sender_.close();
   for (const auto& link : links_) (void)link->finish();
   conversation_->end();
@@ -326,6 +358,7 @@ void RemoteRecipient::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = info_.peer;
   report.cipher = info_.cipher;
+  report.kernel_tls = info_.kernel_tls;
   report.lanes = sender_.lane_reports();
   const std::scoped_lock lock(mutex_);
   report.limit = what_limited(report.lanes, receiver_);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "ferry/guest.h"
@@ -61,6 +62,8 @@ class RemoteRecipient final : public Recipient, private StateSink {
   void copies_instead(const Error& why);
   void cut(Errc why);
   void watch_progress();
+  void expect_ready();
+  void bound_wait(std::string_view act);
   std::uint64_t peer_verified();
   void watch_state();
   Result<void> send_state(const wire::ControlFrame& frame);
@@ -96,9 +99,10 @@ class RemoteRecipient final : public Recipient, private StateSink {
   // Begun and ended writes of device state: odd while one is under way. The watch wants no more.
   std::atomic<std::uint64_t> state_frames_ = 0;
   std::uint64_t glances_ = 0;  // the loop's
-  // Of a round, and of device state; last: they use all of the above.
+  // Of a round, of device state, and of a guest that is paused; last: they use all of the above.
   std::optional<ProgressWatch> watch_;
   std::optional<Background> end_of_state_;
+  std::optional<Background> patience_;
 };
 
 }  // namespace ferry

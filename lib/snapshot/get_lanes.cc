@@ -79,9 +79,10 @@ Result<void> read_pages(const SnapshotReader& reader, unsigned lanes, const std:
   const std::stop_callback on_stop(stop, [&crew] {
     crew.cancel({Errc::cancelled, 0, "cancelled", {}});
   });
-  FERRY_TRY(crew.start("ferry-get", lanes, [&readers](unsigned lane, WorkQueue& work) {
-    return readers[lane]->serve(work);
-  }));
+  FERRY_TRY(crew.start("ferry-get", lanes,
+                       [&readers](unsigned lane, WorkQueue& work, const std::stop_token&) {
+                         return readers[lane]->serve(work);
+                       }));
   submit_all(reader, crew);
   return crew.finish();
 }

@@ -23,7 +23,8 @@ Result<void> LaneCrew::start(const char* name, unsigned lanes, Body body) {
   for (unsigned lane = 0; lane < lanes; ++lane) {
     threads_.push_back(
         FERRY_TRY(start_thread(fmt::format("{}-{}", name, lane).c_str(), [this, lane, body] {
-          if (auto done = body(lane, work_); !done) cancel(std::move(done).error());
+          if (auto done = body(lane, work_, ending_.get_token()); !done)
+            cancel(std::move(done).error());
         })));
   }
   return {};
@@ -39,6 +40,7 @@ Result<void> LaneCrew::finish() {
 void LaneCrew::cancel(Error why) {
   first_.set(std::move(why));
   work_.close();
+  ending_.request_stop();
 }
 
 void LaneCrew::join() {

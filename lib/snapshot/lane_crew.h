@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -13,7 +14,10 @@ namespace ferry {
 /// One crew does one round of work. One thread drives it; cancel() may come from any.
 class LaneCrew {
  public:
-  using Body = std::function<Result<void>(unsigned lane, WorkQueue& work)>;
+  /// `ending` is requested to stop when the crew is cancelled: what a body waits for besides work
+  /// and the disk is of no matter then.
+  using Body =
+      std::function<Result<void>(unsigned lane, WorkQueue& work, const std::stop_token& ending)>;
 
   LaneCrew();
   /// Waits for the threads; what nobody took is dropped.
@@ -26,7 +30,7 @@ class LaneCrew {
   bool submit(const PageWork& work) { return work_.push(work); }
   /// Blocks until all of it is done. The first failure.
   Result<void> finish();
-  /// Thread-safe. Lanes end after what they are at.
+  /// Thread-safe. Lanes end after what they are at, and no bound on bandwidth holds them in it.
   void cancel(Error why);
 
  private:
@@ -34,6 +38,7 @@ class LaneCrew {
 
   WorkQueue work_;
   FirstError first_;
+  std::stop_source ending_;
   std::vector<std::thread> threads_;
 };
 

@@ -26,24 +26,27 @@ PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_
                  BandwidthLimit* bandwidth)
     : writer_(writer), memory_(memory), io_(std::move(io)), bandwidth_(bandwidth) {}
 
-Result<void> PutLane::serve(WorkQueue& work, Motion motion, const std::stop_token& stop) {
+Result<void> PutLane::serve(WorkQueue& work, Motion motion, const CloneSource& clones,
+                            const std::stop_token& unbounded) {
   while (const auto item = work.pop()) {
     if (item->content == Content::zeros) {
       FERRY_TRY(note_zeros(item->run));
     } else {
-      FERRY_TRY(put_data(item->run, motion, stop));
+      FERRY_TRY(put_data(item->run, motion, clones, unbounded));
     }
     add(counters_.done_bytes, item->run.length);
   }
   return io_->flush();
 }
 
-Result<void> PutLane::put_data(const PageRun& run, Motion motion, const std::stop_token& stop) {
+Result<void> PutLane::put_data(const PageRun& run, Motion motion, const CloneSource& clones,
+                               const std::stop_token& unbounded) {
+  read_ahead(*FERRY_TRY(memory_.check(run)), run);
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
     piece.length = std::min<std::uint64_t>(run.length - done, PlacedIo::k_staging_bytes);
-    FERRY_TRY(put_piece(piece, FERRY_TRY(units_of(piece, motion)), stop));
+    FERRY_TRY(put_piece(piece, FERRY_TRY(units_of(piece, motion)), clones, unbounded));
     done += piece.length;
   }
   return {};
@@ -66,7 +69,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
 }
 
 Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
-                                const std::stop_token& stop) {
+                                const CloneSource& clones, const std::stop_token& unbounded) {
   for (std::uint64_t begin = 0; begin < units.size();) {
     std::uint64_t end = begin;
     while (end < units.size()) {
@@ -75,18 +78,25 @@ Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte>
       writer_.note_present(piece.region, piece.offset + end, xxh3_64(unit));
       end += k_unit_bytes;
     }
-    if (end > begin) {
-      if (bandwidth_ != nullptr) bandwidth_->acquire(end - begin, stop);
-      FERRY_TRY(io_->put({piece.region, piece.offset + begin, end - begin},
-                         units.subspan(begin, end - begin)));
-      add(counters_.put_bytes, end - begin);
-      add(counters_.puts, 1);
+    const PageRun data{piece.region, piece.offset + begin, end - begin};
+    const bool whole = end <= piece.length;
+    if (end > begin && !(whole && clones.share(data))) {
+      FERRY_TRY(put_units(data, units.subspan(begin, end - begin), unbounded));
     }
     begin = end;
     while (end < units.size() && is_zero(units.subspan(end, k_unit_bytes))) end += k_unit_bytes;
     if (end > begin) FERRY_TRY(note_zeros({piece.region, piece.offset + begin, end - begin}));
     begin = end;
   }
+  return {};
+}
+
+Result<void> PutLane::put_units(const PageRun& run, std::span<const std::byte> units,
+                                const std::stop_token& unbounded) {
+  if (bandwidth_ != nullptr) bandwidth_->acquire(run.length, unbounded);
+  FERRY_TRY(io_->put(run, units));
+  add(counters_.put_bytes, run.length);
+  add(counters_.puts, 1);
   return {};
 }
 

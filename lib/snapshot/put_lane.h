@@ -10,21 +10,24 @@
 #include "ferry/channel.h"
 #include "ferry/memory.h"
 #include "multifd/send_lane.h"
+#include "snapshot/clone_source.h"
 #include "snapshot/snapshot_writer.h"
 
 namespace ferry {
 
 /// Takes runs from a queue, tells zeros from data, checksums the data and puts it at its place.
 /// What the guest may write to meanwhile is copied first, and the copy is checksummed and put; a
-/// guest that stands still is put from where it lies. Used by one thread at a time.
+/// guest that stands still is put from where it lies. What an image on the same file system has
+/// already is shared with it rather than put, where that can be. Used by one thread at a time.
 class PutLane {
  public:
   PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_ptr<PlacedIo> io,
           BandwidthLimit* bandwidth);
 
-  /// Deals with work until there is none, and with all of it to its end. A stop request only lifts
-  /// the bound on bandwidth.
-  Result<void> serve(WorkQueue& work, Motion motion, const std::stop_token& stop);
+  /// Deals with work until there is none, and with all of it to its end. `unbounded`, once it is
+  /// requested, lifts the bound on bandwidth.
+  Result<void> serve(WorkQueue& work, Motion motion, const CloneSource& clones,
+                     const std::stop_token& unbounded);
 
   /// Written by the lane's thread, read by any: relaxed, each for itself.
   struct Counters {
@@ -36,10 +39,13 @@ class PutLane {
   const Counters& counters() const noexcept { return counters_; }
 
  private:
-  Result<void> put_data(const PageRun& run, Motion motion, const std::stop_token& stop);
+  Result<void> put_data(const PageRun& run, Motion motion, const CloneSource& clones,
+                        const std::stop_token& unbounded);
   Result<std::span<const std::byte>> units_of(const PageRun& piece, Motion motion);
   Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units,
-                         const std::stop_token& stop);
+                         const CloneSource& clones, const std::stop_token& unbounded);
+  Result<void> put_units(const PageRun& run, std::span<const std::byte> units,
+                         const std::stop_token& unbounded);
   Result<void> note_zeros(const PageRun& run);
 
   SnapshotWriter& writer_;

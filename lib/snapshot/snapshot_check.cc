@@ -78,7 +78,8 @@ class RestCheck {
       FERRY_TRY(check_zeros(id));
     }
     for (const wire::ImageSection& section : reader_.sections()) {
-      FERRY_TRY(note(reader_.verify_section(section), fmt::format("section '{}'", section.name)));
+      FERRY_TRY(
+          note(reader_.verify_section(section, stop_), fmt::format("section '{}'", section.name)));
     }
     return {};
   }

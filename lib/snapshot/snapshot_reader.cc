@@ -166,10 +166,12 @@ Result<void> SnapshotReader::fetch_present(const PageRun& run, std::span<std::by
 }
 
 template <class Take>
-Result<void> SnapshotReader::read_section(const wire::ImageSection& section, Take take) const {
+Result<void> SnapshotReader::read_section(const wire::ImageSection& section,
+                                          const std::stop_token& stop, Take take) const {
   std::vector<std::byte> piece(std::min(wire::padded(section.length), k_piece_bytes));
   std::uint64_t checksum = 0;
   for (std::uint64_t done = 0; done < section.length;) {
+    if (stop.stop_requested()) return fail(Errc::cancelled, "cancelled");
     const std::uint64_t length = std::min<std::uint64_t>(section.length - done, k_piece_bytes);
     const auto units = std::span(piece).first(wire::padded(length));
     FERRY_TRY(place_->read(section.offset + done, units));
@@ -193,14 +195,15 @@ Result<std::vector<std::byte>> SnapshotReader::section(std::size_t index) const 
   }
   std::vector<std::byte> bytes;
   bytes.reserve(sections_[index].length);
-  FERRY_TRY(read_section(sections_[index], [&](std::span<const std::byte> piece) {
+  FERRY_TRY(read_section(sections_[index], {}, [&](std::span<const std::byte> piece) {
     bytes.insert(bytes.end(), piece.begin(), piece.end());
   }));
   return bytes;
 }
 
-Result<void> SnapshotReader::verify_section(const wire::ImageSection& section) const {
-  return read_section(section, [](std::span<const std::byte>) {});
+Result<void> SnapshotReader::verify_section(const wire::ImageSection& section,
+                                            const std::stop_token& stop) const {
+  return read_section(section, stop, [](std::span<const std::byte>) {});
 }
 
 std::string SnapshotReader::name_of(RegionId region, std::uint64_t offset) const {

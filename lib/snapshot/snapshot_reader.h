@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -46,8 +47,8 @@ class SnapshotReader {
 
   Result<void> fetch(const PageRun& run, std::span<std::byte> into) const;
   Result<std::vector<std::byte>> section(std::size_t index) const;
-  /// Reads a section and forgets it.
-  Result<void> verify_section(const wire::ImageSection& section) const;
+  /// Reads a section and forgets it. A stop request is Errc::cancelled.
+  Result<void> verify_section(const wire::ImageSection& section, const std::stop_token& stop) const;
 
   /// "region 'ram', offset 0x1000" of the snapshot, for errors.
   std::string name_of(RegionId region, std::uint64_t offset) const;
@@ -61,7 +62,8 @@ class SnapshotReader {
   Result<void> read_directory();
   Result<void> fetch_present(const PageRun& run, std::span<std::byte> into) const;
   template <class Take>
-  Result<void> read_section(const wire::ImageSection& section, Take take) const;
+  Result<void> read_section(const wire::ImageSection& section, const std::stop_token& stop,
+                            Take take) const;
   Error of_file(Error error) const;
 
   const std::string shown_as_;

@@ -10,7 +10,7 @@ namespace ferry {
 Result<std::optional<StateSection>> SnapshotState::next_section() {
   if (next_ == reader_.sections().size()) return std::nullopt;
   const wire::ImageSection& section = reader_.sections()[next_];
-  FERRY_TRY(reader_.verify_section(section));
+  FERRY_TRY(reader_.verify_section(section, stop_));
   ++next_;
   given_ = 0;
   checksum_ = 0;
@@ -19,6 +19,7 @@ Result<std::optional<StateSection>> SnapshotState::next_section() {
 
 Result<std::span<const std::byte>> SnapshotState::next_piece() {
   if (next_ == 0) return std::span<const std::byte>{};
+  if (stop_.stop_requested()) return fail(Errc::cancelled, "cancelled");
   const wire::ImageSection& section = reader_.sections()[next_ - 1];
   const std::uint64_t length =
       std::min<std::uint64_t>(k_state_piece_bytes, section.length - given_);

@@ -134,20 +134,22 @@ Result<void> SnapshotWriter::write_block(RegionId id, std::uint64_t block,
 }
 
 Result<void> SnapshotWriter::put_sections(std::vector<wire::ImageSection> sections,
-                                          StateOrigin& bytes) {
+                                          StateOrigin& bytes, const std::stop_token& stop) {
   if (sections.empty()) return {};
   file_bytes_ = wire::place_sections(sections, plan_.end());
-  for (wire::ImageSection& section : sections) FERRY_TRY(put_section(section, bytes));
+  for (wire::ImageSection& section : sections) FERRY_TRY(put_section(section, bytes, stop));
   const std::vector<std::byte> directory = wire::encode(sections);
   directory_bytes_ = directory.size();
   return place_->write(plan_.end(), directory);
 }
 
-Result<void> SnapshotWriter::put_section(wire::ImageSection& section, StateOrigin& bytes) {
+Result<void> SnapshotWriter::put_section(wire::ImageSection& section, StateOrigin& bytes,
+                                         const std::stop_token& stop) {
   FERRY_TRY(bytes.next_section());
   for (std::uint64_t at = section.offset;;) {
     const auto piece = FERRY_TRY(bytes.next_piece());
     if (piece.empty()) return {};
+    if (stop.stop_requested()) return fail(Errc::cancelled, "cancelled");
     std::vector<std::byte> units(piece.begin(), piece.end());
     units.resize(wire::padded(units.size()));
     for (std::size_t unit = 0; unit < units.size(); unit += k_unit_bytes) {

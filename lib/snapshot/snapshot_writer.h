@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <stop_token>
 #include <vector>
 
 #include "ferry/device_state.h"
@@ -25,14 +26,22 @@ class SnapshotWriter {
   /// For one thread at a time.
   Result<std::unique_ptr<PlacedIo>> lane();
 
+  /// Makes the run, whole units of it, share storage with the file open as `fd`: see NewPlace.
+  bool clone(const PageRun& run, int fd, std::uint64_t from) {
+    return place_->clone({plan_.regions[run.region].data_offset + run.offset, run.length}, fd,
+                         from);
+  }
+
   /// The unit at `offset` was put, and has this checksum.
   void note_present(RegionId region, std::uint64_t offset, std::uint64_t checksum) noexcept;
   /// The run is zeros. Its storage is given back where it had any.
   Result<void> note_zeros(const PageRun& run);
 
   /// Device state, at most once and before seal(). `sections` are named, numbered and long as they
-  /// are to be; `bytes` gives what is in them, in the same order.
-  Result<void> put_sections(std::vector<wire::ImageSection> sections, StateOrigin& bytes);
+  /// are to be; `bytes` gives what is in them, in the same order. A stop request is
+  /// Errc::cancelled, at the next piece.
+  Result<void> put_sections(std::vector<wire::ImageSection> sections, StateOrigin& bytes,
+                            const std::stop_token& stop);
 
   /// When every lane is flushed: writes all that is no page, and makes it durable. Nobody sees it
   /// before show().
@@ -57,7 +66,8 @@ class SnapshotWriter {
 
   SnapshotWriter(std::unique_ptr<NewPlace> place, Layout layout, wire::ImagePlan plan);
   Result<void> make_room();
-  Result<void> put_section(wire::ImageSection& section, StateOrigin& bytes);
+  Result<void> put_section(wire::ImageSection& section, StateOrigin& bytes,
+                           const std::stop_token& stop);
   PageBitmap present() const;
   Result<std::vector<std::byte>> write_table();
   Result<void> write_block(RegionId region, std::uint64_t block, std::vector<std::byte>& index);

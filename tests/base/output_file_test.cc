@@ -101,6 +101,7 @@ TEST_P(OutputFileIn, ReplacesInOneStepWhenAskedTo) {
   ASSERT_TRUE(output.stage());
   ASSERT_TRUE(output.show(Existing::replace));
   EXPECT_EQ(read_file(folder_ / "a.img"), "newer");
+  output.settle();
   EXPECT_THAT(folder_.names(), UnorderedElementsAre("a.img"));
   char old[5] = {};
   EXPECT_EQ(::pread(reader.get(), old, sizeof old, 0), 5);
@@ -117,6 +118,31 @@ TEST_P(OutputFileIn, TakesBackOnlyWhatIsItsOwn) {
   output.take_back();
   other.take_back();
   EXPECT_THAT(folder_.names(), UnorderedElementsAre("b.img"));
+}
+
+TEST_P(OutputFileIn, TakenBackItGivesWhatItReplacedTheNameAgain) {
+  write_file(folder_ / "a.img", "older");
+  {
+    OutputFile output = made("a.img", "newer");
+    ASSERT_TRUE(output.stage());
+    ASSERT_TRUE(output.show(Existing::replace));
+    output.take_back();
+    EXPECT_EQ(read_file(folder_ / "a.img"), "older");
+  }
+  EXPECT_THAT(folder_.names(), UnorderedElementsAre("a.img"));
+}
+
+TEST_P(OutputFileIn, ADirectoryIsNeverReplaced) {
+  std::filesystem::create_directory(folder_ / "a.img");
+  {
+    OutputFile output = made("a.img", "newer");
+    ASSERT_TRUE(output.stage());
+    const Result<void> shown = output.show(Existing::replace);
+    ASSERT_FALSE(shown);
+    EXPECT_EQ(shown.error().sys, EISDIR);
+  }
+  EXPECT_TRUE(std::filesystem::is_directory(folder_ / "a.img"));
+  EXPECT_THAT(folder_.names(), UnorderedElementsAre("a.img"));
 }
 
 TEST_P(OutputFileIn, ANameAsLongAsNamesMayBeIsNoTrouble) {

@@ -290,74 +290,137 @@ bool resumed(const std::unique_ptr<Channel>& channel) {
   return dynamic_cast<TlsChannel&>(*channel).resumed();
 }
 
-TEST(TlsResumption, WithCertificatesALaterChannelResumesTheFirstHandshake) {
-  const TempFolder folder;
-  Certificates::fill(folder, "server", "client");
-  TlsOptions options;
-  options.folder = folder.path();
-  const auto tls = make_tls_transport(options);
-  LoopThread runner;
-  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+/// A folder of certificates for both sides, and a transport that uses them.
+class TlsResumption : public testing::Test {
+ protected:
+  TlsResumption() { Certificates::fill(folder_, "server", "client"); }
+  std::unique_ptr<Transport> transport(TlsVersion version = TlsVersion::v1_3) const {
+    TlsOptions options;
+    options.folder = folder_.path();
+    options.version = version;
+    return make_tls_transport(std::move(options));
+  }
+
+  const TempFolder folder_;
+  LoopThread runner_;
+  const std::unique_ptr<Transport> tls_ = transport();
+};
+
+ChannelBinding::Proof proof_of(const std::unique_ptr<Channel>& channel) {
+  const std::vector<std::byte> secret(32, std::byte{7});
+  return channel->facets().binding->prove(secret, 0);
+}
+
+TEST_F(TlsResumption, WithCertificatesALaterChannelResumesTheFirstHandshake) {
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls_));
   ASSERT_TRUE(lines) << text_of(lines);
   EXPECT_FALSE(resumed((*lines)[0].client) || resumed((*lines)[0].server));
   EXPECT_TRUE(resumed((*lines)[1].client) && resumed((*lines)[1].server));
   // Each is bound to itself all the same.
-  const std::vector<std::byte> secret(32, std::byte{7});
-  const auto proof = [&](std::size_t line) {
-    return (*lines)[line].client->facets().binding->prove(secret, 0);
-  };
-  EXPECT_NE(proof(0), proof(1));
+  EXPECT_NE(proof_of((*lines)[0].client), proof_of((*lines)[1].client));
 }
 
-TEST(TlsResumption, WithAKeyEachChannelProvesItAnew) {
+TEST_F(TlsResumption, WithAKeyEachChannelProvesItAnew) {
   TlsOptions options;
   options.key = tls_key_text(fresh_tls_key().value());
   const auto tls = make_tls_transport(options);
-  LoopThread runner;
-  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls));
   ASSERT_TRUE(lines) << text_of(lines);
   for (const Ends& ends : *lines) EXPECT_FALSE(resumed(ends.client) || resumed(ends.server));
 }
 
-TEST(TlsResumption, AnotherReceiverWithTheSameCertificateGetsAHandshakeInFull) {
-  const TempFolder folder;
-  Certificates::fill(folder, "server", "client");
-  TlsOptions options;
-  options.folder = folder.path();
-  const auto tls = make_tls_transport(options);
-  LoopThread runner;
-  ASSERT_TRUE(runner.run(meet_twice(runner.loop(), *tls)));
-  const auto lines = runner.run(meet_twice(runner.loop(), *tls));
+TEST_F(TlsResumption, AnotherReceiverWithTheSameCertificateGetsAHandshakeInFull) {
+  ASSERT_TRUE(runner_.run(meet_twice(runner_.loop(), *tls_)));
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls_));
   ASSERT_TRUE(lines) << text_of(lines);
   EXPECT_FALSE(resumed((*lines)[0].client) || resumed((*lines)[0].server));
 }
 
-TEST(TlsResumption, AReceiverThatWasRevokedMeanwhileIsRefused) {
-  const TempFolder folder;
-  Certificates::fill(folder, "server", "client");
-  TlsOptions options;
-  options.folder = folder.path();
-  const auto tls = make_tls_transport(options);
-  LoopThread runner;
-  const auto lines = runner.run(meet_twice(runner.loop(), *tls, [&] {
-    std::filesystem::copy_file(Certificates::all() / "revoked-server.pem", folder / "ca-crl.pem");
+TEST_F(TlsResumption, AReceiverThatWasRevokedMeanwhileIsRefused) {
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls_, [&] {
+    std::filesystem::copy_file(Certificates::all() / "revoked-server.pem", folder_ / "ca-crl.pem");
   }));
   EXPECT_EQ(code_of(lines), Errc::auth);
   EXPECT_THAT(text_of(lines), HasSubstr("its certificate was revoked"));
 }
 
-TEST(TlsResumption, AnotherAuthorityBesideTheFirstMakesAHandshakeInFull) {
-  const TempFolder folder;
-  Certificates::fill(folder, "server", "client");
-  TlsOptions options;
-  options.folder = folder.path();
-  const auto tls = make_tls_transport(options);
-  LoopThread runner;
-  const auto lines = runner.run(meet_twice(runner.loop(), *tls, [&] {
-    std::ofstream(folder / "ca-cert.pem", std::ios::app) << read_file(folder / "client-cert.pem");
+TEST_F(TlsResumption, AnotherAuthorityBesideTheFirstMakesAHandshakeInFull) {
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls_, [&] {
+    std::ofstream(folder_ / "ca-cert.pem", std::ios::app) << read_file(folder_ / "client-cert.pem");
   }));
   ASSERT_TRUE(lines) << text_of(lines);
   EXPECT_FALSE(resumed((*lines)[1].client) || resumed((*lines)[1].server));
+}
+
+TEST_F(TlsResumption, WithTls12EachHandshakeIsInFullAndEachChannelBoundToItself) {
+  const auto tls = transport(TlsVersion::v1_2);
+  const auto lines = runner_.run(meet_twice(runner_.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  for (const Ends& ends : *lines) {
+    EXPECT_THAT(ends.client->info().cipher, testing::StartsWith("TLS_ECDHE_"));
+    EXPECT_FALSE(resumed(ends.client) || resumed(ends.server));
+    EXPECT_EQ(proof_of(ends.client), proof_of(ends.server));
+  }
+  EXPECT_NE(proof_of((*lines)[0].client), proof_of((*lines)[1].client));
+}
+
+/// A client of one version and a server of another: what each makes of it.
+struct Judgements {
+  Result<std::unique_ptr<Channel>> client;
+  Result<std::unique_ptr<Channel>> server;
+};
+Task<Judgements> meet_as_strangers(EventLoop& loop, Transport& client, Transport& server) {
+  const Uri at = co_await Uri::parse("tls://127.0.0.1:0");
+  const std::unique_ptr<Listener> listener = co_await server.listen(loop, at);
+  Judgements both;
+  both.client = co_await client.connect(loop, listener->local()).caught();
+  both.server = co_await listener->accept().caught();
+  co_return std::move(both);
+}
+
+TEST_F(TlsResumption, TwoVersionsDoNotMeetAndBothSidesSaySo) {
+  const auto older = transport(TlsVersion::v1_2);
+  for (const bool client_is_older : {true, false}) {
+    Transport& client = client_is_older ? *older : *tls_;
+    Transport& server = client_is_older ? *tls_ : *older;
+    const auto both = runner_.run(meet_as_strangers(runner_.loop(), client, server));
+    ASSERT_TRUE(both) << text_of(both);
+    for (const auto* side : {&both->client, &both->server}) {
+      EXPECT_EQ(code_of(*side), Errc::auth);
+      EXPECT_THAT(text_of(*side), HasSubstr("--tls-version must be the same on both sides"));
+    }
+  }
+}
+
+TEST_F(TlsResumption, WithTls12ALineEndsBeforeItsKeyProtectsTooMuch) {
+  TlsOptions options;
+  options.folder = folder_.path();
+  options.version = TlsVersion::v1_2;
+  options.records_per_key = 5;
+  const auto tls = make_tls_transport(options);
+  auto lines = runner_.run(meet_twice(runner_.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  Channel& client = *lines->front().client;
+  EXPECT_TRUE(write_all(client, noise(5 * 16 * 1024, 3)));
+  const auto more = write_all(client, "x");
+  EXPECT_EQ(code_of(more), Errc::unsupported);
+  EXPECT_THAT(text_of(more), HasSubstr("its TLS key has protected as much as it may"));
+}
+
+TEST_F(TlsResumption, TheKernelEncryptsWhereItWasAskedToAndCanAndElseAWarningIsThere) {
+  TlsOptions options;
+  options.folder = folder_.path();
+  options.records = TlsRecords::kernel;
+  const auto tls = make_tls_transport(options);
+  auto lines = runner_.run(meet_twice(runner_.loop(), *tls));
+  ASSERT_TRUE(lines) << text_of(lines);
+  for (Ends& ends : *lines) {
+    EXPECT_EQ(ends.client->info().kernel_tls, ends.client->info().shortfall.empty());
+    const std::string sent = noise(3'000'000, 5);
+    std::jthread writer([&] { EXPECT_TRUE(write_all(*ends.server, sent)); });
+    const auto got = read_all(*ends.client, sent.size());
+    EXPECT_TRUE(got && *got == sent) << text_of(got);
+  }
 }
 
 }  // namespace

@@ -210,6 +210,10 @@ std::vector<ChannelKind> every_channel() {
     return kind.name != "TcpV4" && kind.name != "TlsTcpV4" && kind.name != "UnixPath" &&
            kind.name != "SmallBuffer" && kind.name != "FaultyBuffer";
   });
+  std::vector<ChannelKind> tcp = plain_channels();
+  std::erase_if(tcp, [](const ChannelKind& kind) { return kind.name != "TcpV4"; });
+  for (ChannelKind& kind : encrypted_by_the_kernel(std::move(tcp)))
+    kinds.push_back(std::move(kind));
   for (ChannelKind& kind : over_websocket(std::move(beneath))) kinds.push_back(std::move(kind));
   return kinds;
 }

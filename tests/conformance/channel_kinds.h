@@ -62,6 +62,8 @@ std::vector<ChannelKind> every_channel_of_bulk();
 
 /// The same kinds with TLS over them; none where this build has no TLS.
 std::vector<ChannelKind> encrypted(std::vector<ChannelKind> kinds);
+/// The same kinds with kernel TLS over them, both ways; skipped where the kernel has none.
+std::vector<ChannelKind> encrypted_by_the_kernel(std::vector<ChannelKind> kinds);
 /// The same kinds with WebSocket over them; none where this build has none.
 std::vector<ChannelKind> over_websocket(std::vector<ChannelKind> kinds);
 

@@ -32,7 +32,8 @@ std::vector<PlacedKind> every_kind() {
                                      {"threads", FileEngineKind::threads}}) {
     for (const unsigned depth : {1u, 8u}) {
       const std::string of_depth = "_depth_" + std::to_string(depth);
-      kinds.push_back({name + of_depth, {.engine = engine, .depth = depth}});
+      kinds.push_back(
+          {name + of_depth, {.engine = engine, .caching = Caching::buffered, .depth = depth}});
       kinds.push_back({name + of_depth + "_direct",
                        {.engine = engine, .caching = Caching::direct, .depth = depth}});
     }

@@ -76,7 +76,7 @@ class SnapshotByEngine : public SnapshotEndToEnd,
 
 TEST_P(SnapshotByEngine, AnImageComesBackBufferedAndDirect) {
   const fs::path image = mixed_image(source_ / "a.img");
-  save_and_load({image}, output_ / "a.img", {"--file-engine", GetParam()});
+  save_and_load({image}, output_ / "a.img", {"--file-engine", GetParam(), "--buffered"});
   expect_same(image, output_ / "a.img");
   Process direct = migrate_send(
       {image, uri_of(disk_ / "b"), "--file-engine", GetParam(), "--direct", "--verify", "full"});
@@ -157,6 +157,8 @@ TEST_F(SnapshotEndToEnd, WhatIsNoRegularFileIsAUsageError) {
   expect_complaint(migrate_recv({"--inspect", "tcp://127.0.0.1:1"}), 2, "a peer is there");
   expect_complaint(migrate_recv({"--inspect", "--check", uri_of(image)}), 2, "one of them");
   expect_complaint(migrate_send({image, uri_of(snapshot()), "--file-engine", "x"}), 2, "engine");
+  expect_complaint(migrate_send({image, uri_of(snapshot()), "--direct", "--buffered"}), 2,
+                   "one of");
 }
 
 TEST_F(SnapshotEndToEnd, WhatExistsIsKeptWithoutForce) {
@@ -203,37 +205,71 @@ TEST_F(SnapshotEndToEnd, AFullDiskLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(small));
 }
 
-/// An ext4 whose disk is a file in a tmpfs that has no room for all of it: what the file system
-/// takes to be a disk of 64 MiB fails when more than a part of it has been written.
-class FailingDisk {
+/// A file system of a test's own in a file, mounted at `disk` in a folder while this lives.
+class LoopDisk {
  public:
-  explicit FailingDisk(const fs::path& folder) : folder_(folder) {
-    fs::create_directories(folder_ / "disk");
-    made_ =
-        run("mkdir backing && mount -t tmpfs -o size=24m ferry-test backing && "
-            "truncate -s 64M backing/image && /sbin/mkfs.ext4 -q -O ^has_journal backing/image && "
-            "mount -o loop,errors=continue backing/image disk && rmdir disk/lost+found");
+  /// `script` makes it, in the folder; what it mounts is `disk` and, beneath that, `backing`.
+  LoopDisk(const fs::path& folder, const std::string& script) : folder_(folder) {
+    fs::create_directories(path());
+    made_ = run(script);
   }
-  FailingDisk(const FailingDisk&) = delete;
-  FailingDisk& operator=(const FailingDisk&) = delete;
-  ~FailingDisk() { run("umount disk 2>/dev/null; umount backing 2>/dev/null"); }
+  LoopDisk(const LoopDisk&) = delete;
+  LoopDisk& operator=(const LoopDisk&) = delete;
+  ~LoopDisk() { run("umount disk 2>/dev/null; umount backing 2>/dev/null"); }
   explicit operator bool() const { return made_; }
   fs::path path() const { return folder_ / "disk"; }
-  /// From here on what was written cannot be read either.
-  void lose() { run("echo 3 > /proc/sys/vm/drop_caches; truncate -s 2M backing/image"); }
-
- private:
   bool run(const std::string& script) {
     Process shell({"/bin/sh", "-c", "cd '" + folder_.native() + "' && " + script});
     return shell.wait() == 0;
   }
+
+ private:
   fs::path folder_;
   bool made_;
 };
 
+TEST_F(SnapshotEndToEnd, OnAFileSystemThatCanItSharesTheImagesStorage) {
+  const TempFolder folder;
+  LoopDisk disk(folder.path(),
+                "truncate -s 400M image && /sbin/mkfs.xfs -q -m reflink=1 image && "
+                "mount -o loop image disk");
+  if (!disk) GTEST_SKIP() << "no XFS, or no right to make a loop device and mount it here";
+  const fs::path image = mixed_image(disk.path() / "a.img");
+  fs::copy_file(image, source_ / "a.img");
+  const auto free_bytes = [&] {
+    EXPECT_TRUE(disk.run("sync -f disk"));
+    return fs::space(disk.path()).free;
+  };
+  const std::uintmax_t before = free_bytes();
+  const std::string uri = uri_of(disk.path() / "snap");
+  for (const char* way : {"--direct", "--buffered"}) {
+    expect_ok(migrate_send({image, uri, "--force", "--verify", "full", way}));
+    EXPECT_LT(before - free_bytes(), 4 * k_mib) << "its pages take no room of their own";
+    expect_ok(migrate_recv({"--check", uri}));
+  }
+  set_length(image, 0);
+  expect_ok(migrate_recv({uri, "-o", output_ / "out.img"}));
+  expect_same(source_ / "a.img", output_ / "out.img");
+}
+
+/// An ext4 whose disk is a file in a tmpfs that has no room for all of it: what the file system
+/// takes to be a disk of 64 MiB fails when more than a part of it has been written.
+class FailingDisk : public LoopDisk {
+ public:
+  explicit FailingDisk(const fs::path& folder)
+      : LoopDisk(folder,
+                 "mkdir backing && mount -t tmpfs -o size=24m ferry-test backing && "
+                 "truncate -s 64M backing/image && "
+                 "/sbin/mkfs.ext4 -q -O ^has_journal backing/image && "
+                 "mount -o loop,errors=continue backing/image disk && rmdir disk/lost+found") {}
+  /// From here on what was written cannot be read either.
+  void lose() { run("echo 3 > /proc/sys/vm/drop_caches; truncate -s 2M backing/image"); }
+};
+
 TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
   const fs::path image = random_image("a.img", 40 * k_mib);
-  for (const Words& way : {Words{}, Words{"--direct"}, Words{"--direct", "--file-engine", "aio"}}) {
+  for (const Words& way :
+       {Words{"--buffered"}, Words{"--direct"}, Words{"--direct", "--file-engine", "aio"}}) {
     const TempFolder folder;
     FailingDisk disk(folder.path());
     if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
@@ -242,6 +278,12 @@ TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
     expect_complaint(migrate_send(command), 8, "write '");
     EXPECT_TRUE(fs::is_empty(disk.path()));
   }
+  expect_ok(migrate_send({image, uri_of(snapshot())}));
+  const TempFolder folder;
+  FailingDisk disk(folder.path());
+  ASSERT_TRUE(disk);
+  expect_complaint(migrate_recv({uri_of(snapshot()), "-o", disk.path() / "out.img"}), 8, "write '");
+  EXPECT_TRUE(fs::is_empty(disk.path()));
 }
 
 TEST_F(SnapshotEndToEnd, APageThatCannotBeReadStopsALoad) {

@@ -1,4 +1,6 @@
 // Encrypted transfers, and everybody who is to be kept out of them.
+#include <sys/socket.h>
+
 #include "ferry/uri.h"
 #include "tests/e2e/certificates.h"
 #include "tests/e2e/relay.h"
@@ -113,6 +115,38 @@ TEST_F(Tls, AStrangerWhoSpeaksNoTlsOrNothingHarmsNothing) {
   expect_same(image_, output_ / "out.img");
 }
 
+TEST_F(Tls, WhoSpeaksHttpOrLeavesAtOnceHarmsNothing) {
+  Receiver receiver({"-o", output_ / "out.img", k_at});
+  connect_to(receiver.port()).reset();
+  const UniqueFd browser = connect_to(receiver.port());
+  const std::string_view request = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  ASSERT_EQ(::send(browser.get(), request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<::ssize_t>(request.size()));
+  char word = 0;
+  while (::recv(browser.get(), &word, 1, 0) > 0) {  // until it is sent away
+  }
+  Process sender = migrate_send({image_, receiver.uri});
+  EXPECT_EQ(sender.wait(), 0) << sender.err();
+  EXPECT_EQ(receiver.process.wait(), 0) << receiver.process.err();
+  expect_same(image_, output_ / "out.img");
+}
+
+TEST_F(Tls, TheKernelIsAskedAndTheReportSaysWhoEncrypts) {
+  Receiver receiver({"-o", output_ / "out.img", k_at, "--ktls"});
+  Process sender = migrate_send({image_, receiver.uri, "--ktls"});
+  EXPECT_EQ(sender.wait(), 0) << sender.err();
+  EXPECT_EQ(receiver.process.wait(), 0) << receiver.process.err();
+  expect_same(image_, output_ / "out.img");
+  const bool the_kernel_did = sender.out().contains("encrypted by the kernel");
+  EXPECT_NE(sender.err().contains("no kernel TLS"), the_kernel_did) << sender.err();
+}
+
+TEST_F(Tls, AKeyIsNothingForTls12) {
+  Process receiver({MIGRATE_RECV, "-o", output_ / "out.img", k_at, "--tls-version", "1.2"});
+  EXPECT_EQ(receiver.wait(), 2);
+  EXPECT_THAT(receiver.err(), HasSubstr("a key needs TLS 1.3"));
+}
+
 TEST_F(Tls, ALineThatIsCutInTheMiddleIsAFailureOnBothSides) {
   const std::string image = random_image("b.img", 96 * k_mib);
   Receiver receiver({"-o", output_ / "out.img", k_at});
@@ -129,6 +163,18 @@ TEST_F(Tls, ALineThatIsCutInTheMiddleIsAFailureOnBothSides) {
   EXPECT_EQ(receiver.process.wait(), 7) << receiver.process.err();
   EXPECT_THAT(output_.names(), IsEmpty());
 }
+
+class TlsWithoutExtendedMasterSecret : public Tls {
+ protected:
+  TlsWithoutExtendedMasterSecret() {
+    Certificates::fill(folder_, "server", "client");
+    write_file(folder_ / "openssl.cnf",
+               "openssl_conf = main\n[main]\nssl_conf = ssl\n[ssl]\nsystem_default = rules\n"
+               "[rules]\nOptions = -ExtendedMasterSecret\n");
+  }
+
+  TempFolder folder_;
+};
 
 struct Credentials {
   std::string name;
@@ -183,57 +229,86 @@ TEST_P(TlsCertificates, DecideWhoMaySendToWhom) {
 
 INSTANTIATE_TEST_SUITE_P(
     Who, TlsCertificates,
-    testing::Values(Credentials{.name = "WhoHasOne"},
-                    Credentials{
-                        .name = "WhoIsAuthorized",
-                        .receiver_options = {"--tls-authz", "CN=other; CN=node?,O=Example"}},
-                    Credentials{.name = "WhoIsNotRevoked",
-                                .revoked_at_receiver = "server",
-                                .revoked_at_sender = "client"},
-                    Credentials{.name = "AReceiverUnderAnotherName",
-                                .server = "elsewhere",
-                                .sender_options = {"--tls-hostname", "another.example"}},
-                    Credentials{.name = "NobodyWhoIsNotAuthorized",
-                                .receiver_options = {"--tls-authz", "CN=other;CN=node8*"},
-                                .receiver_says = "subject is not authorized",
-                                .sender_says = "may not authorize"},
-                    Credentials{.name = "NobodyWhoHasNone",
-                                .client = "",
-                                .receiver_says = "it has no client certificate",
-                                .sender_says = "we have no client certificate"},
-                    Credentials{.name = "NobodyWhoseCertificateHasExpired",
-                                .client = "old",
-                                .receiver_says = "its certificate has expired",
-                                .sender_says = "our certificate has expired"},
-                    Credentials{.name = "NobodyWhoseCertificateWasRevoked",
-                                .revoked_at_receiver = "client",
-                                .receiver_says = "its certificate was revoked",
-                                .sender_says = "our certificate was revoked"},
-                    Credentials{.name = "NobodyOfAnotherAuthority",
-                                .client = "stranger",
-                                .receiver_says = "from an unknown authority",
-                                .sender_says = "an authority that it does not know"},
-                    Credentials{.name = "NoReceiverOfAnotherName",
-                                .server = "elsewhere",
-                                .receiver_says = "for another name",
-                                .sender_says = "its certificate is for another name"},
-                    Credentials{.name = "NoReceiverThatIsNotWhoWasMeant",
-                                .sender_options = {"--tls-hostname", "another.example"},
-                                .receiver_says = "for another name",
-                                .sender_says = "its certificate is for another name"},
-                    Credentials{.name = "NoReceiverWhoseCertificateHasExpired",
-                                .server = "old",
-                                .receiver_says = "our certificate has expired",
-                                .sender_says = "its certificate has expired"},
-                    Credentials{.name = "NoReceiverWhoseCertificateWasRevoked",
-                                .revoked_at_sender = "server",
-                                .receiver_says = "our certificate was revoked",
-                                .sender_says = "its certificate was revoked"},
-                    Credentials{.name = "NoReceiverOfAnotherAuthority",
-                                .server = "stranger",
-                                .receiver_says = "an authority that it does not know",
-                                .sender_says = "from an unknown authority"}),
+    testing::Values(
+        Credentials{.name = "WhoHasOne"},
+        Credentials{.name = "WhoIsAuthorized",
+                    .receiver_options = {"--tls-authz", "CN=other; CN=node?,O=Example"}},
+        Credentials{.name = "WhoSpeaksTls12AsAsked",
+                    .receiver_options = {"--tls-version", "1.2"},
+                    .sender_options = {"--tls-version", "1.2"}},
+        Credentials{.name = "NobodyWhoSpeaksTls12Unasked",
+                    .sender_options = {"--tls-version", "1.2"},
+                    .receiver_says = "it does not speak TLS 1.3",
+                    .sender_says = "it does not speak TLS 1.2"},
+        Credentials{.name = "NobodyWhoSpeaksTls13WhereTls12WasAskedFor",
+                    .receiver_options = {"--tls-version", "1.2"},
+                    .receiver_says = "it does not speak TLS 1.2",
+                    .sender_says = "it does not speak TLS 1.3"},
+        Credentials{.name = "NobodyUnauthorizedWithTls12",
+                    .receiver_options = {"--tls-version", "1.2", "--tls-authz", "CN=other"},
+                    .sender_options = {"--tls-version", "1.2"},
+                    .receiver_says = "subject is not authorized",
+                    .sender_says = "may not authorize"},
+        Credentials{.name = "WhoIsNotRevoked",
+                    .revoked_at_receiver = "server",
+                    .revoked_at_sender = "client"},
+        Credentials{.name = "AReceiverUnderAnotherName",
+                    .server = "elsewhere",
+                    .sender_options = {"--tls-hostname", "another.example"}},
+        Credentials{.name = "NobodyWhoIsNotAuthorized",
+                    .receiver_options = {"--tls-authz", "CN=other;CN=node8*"},
+                    .receiver_says = "subject is not authorized",
+                    .sender_says = "may not authorize"},
+        Credentials{.name = "NobodyWhoHasNone",
+                    .client = "",
+                    .receiver_says = "it has no client certificate",
+                    .sender_says = "we have no client certificate"},
+        Credentials{.name = "NobodyWhoseCertificateHasExpired",
+                    .client = "old",
+                    .receiver_says = "its certificate has expired",
+                    .sender_says = "our certificate has expired"},
+        Credentials{.name = "NobodyWhoseCertificateWasRevoked",
+                    .revoked_at_receiver = "client",
+                    .receiver_says = "its certificate was revoked",
+                    .sender_says = "our certificate was revoked"},
+        Credentials{.name = "NobodyOfAnotherAuthority",
+                    .client = "stranger",
+                    .receiver_says = "from an unknown authority",
+                    .sender_says = "an authority that it does not know"},
+        Credentials{.name = "NoReceiverOfAnotherName",
+                    .server = "elsewhere",
+                    .receiver_says = "for another name",
+                    .sender_says = "its certificate is for another name"},
+        Credentials{.name = "NoReceiverThatIsNotWhoWasMeant",
+                    .sender_options = {"--tls-hostname", "another.example"},
+                    .receiver_says = "for another name",
+                    .sender_says = "its certificate is for another name"},
+        Credentials{.name = "NoReceiverWhoseCertificateHasExpired",
+                    .server = "old",
+                    .receiver_says = "our certificate has expired",
+                    .sender_says = "its certificate has expired"},
+        Credentials{.name = "NoReceiverWhoseCertificateWasRevoked",
+                    .revoked_at_sender = "server",
+                    .receiver_says = "our certificate was revoked",
+                    .sender_says = "its certificate was revoked"},
+        Credentials{.name = "NoReceiverOfAnotherAuthority",
+                    .server = "stranger",
+                    .receiver_says = "an authority that it does not know",
+                    .sender_says = "from an unknown authority"}),
     [](const auto& test) { return test.param.name; });
+
+/// A system-wide rule that a host may have: OpenSSL reads it from the file that OPENSSL_CONF names.
+TEST_F(TlsWithoutExtendedMasterSecret, IsNoWayToBindAChannelAndIsRefused) {
+  Receiver receiver(
+      {"-o", output_ / "out.img", k_at, "--tls-dir", folder_.path(), "--tls-version", "1.2"});
+  Process sender({"/usr/bin/env", "OPENSSL_CONF=" + (folder_ / "openssl.cnf").string(),
+                  MIGRATE_SEND, image_, receiver.uri, "--tls-dir", folder_.path(), "--tls-version",
+                  "1.2"});
+  EXPECT_EQ(sender.wait(), 4) << sender.err();
+  EXPECT_EQ(receiver.process.wait(), 4) << receiver.process.err();
+  EXPECT_THAT(receiver.process.err(), HasSubstr("has no extended master secret"));
+  EXPECT_THAT(output_.names(), IsEmpty());
+}
 
 TEST_F(Tls, AFolderThatLacksSomethingIsNamed) {
   const TempFolder folder;

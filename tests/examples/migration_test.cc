@@ -1,4 +1,5 @@
-// The examples migrate, over every transport that connects two processes of one host.
+// The examples migrate, over every transport that connects two processes of one host, and by way of
+// a file.
 #include <gmock/gmock.h>
 #include <signal.h>
 
@@ -46,21 +47,29 @@ std::vector<Way> ways() {
 #ifdef FERRY_TESTS_TLS
   all.push_back({"Tls", "tls://127.0.0.1:0"});
 #endif
+#ifdef FERRY_TESTS_WEBSOCKET
+  all.push_back({"WebSocket", "ws://127.0.0.1:0"});
+#endif
   return all;
 }
 
 /// Runs both ends of a migration of a small guest.
 class Migrating {
  protected:
-  ExampleRun destination(const Example& example, std::string at, Words more = {}) {
-    if (const auto place = at.find('%'); place != at.npos) at.replace(place, 1, folder_.path());
-    return run(example, {"--incoming", at, "--run-for", "300ms"}, std::move(more));
+  ExampleRun destination(const Example& example, const std::string& at, Words more = {}) {
+    return run(example, {"--incoming", placed(at), "--run-for", "300ms"}, std::move(more));
   }
   ExampleRun source(const Example& example, const std::string& to, Words more = {}) {
-    return run(example, {"--migrate", to, "--after", "200ms", "--fill", "noise"}, std::move(more));
+    return run(example, {"--migrate", placed(to), "--after", "200ms", "--fill", "noise"},
+               std::move(more));
   }
 
  private:
+  std::string placed(std::string uri) const {
+    if (const auto place = uri.find('%'); place != uri.npos) uri.replace(place, 1, folder_.path());
+    return uri;
+  }
+
   static ExampleRun run(const Example& example, Words arguments, Words more) {
     for (const char* const word : {"--memory", "128MiB", "--dirty-rate", "40MiB/s"}) {
       arguments.emplace_back(word);
@@ -117,6 +126,35 @@ class AGuest : public testing::TestWithParam<Example>, protected Migrating {
     if (const auto why = why_not_here(GetParam().program)) GTEST_SKIP() << *why;
   }
 };
+
+TEST_P(AGuest, IsWrittenDownWhileItRunsAndGoesOnWhereItIsReadAgain) {
+  ExampleRun here = source(GetParam(), "file://%/guest.ferry");
+  EXPECT_EQ(here.wait(), 0) << here.all();
+  const auto migrated = here.event("migrated");
+  ASSERT_TRUE(migrated.is_object()) << here.all();
+  EXPECT_EQ(migrated["bytes"], 128 << 20);
+  EXPECT_GT(migrated["state_bytes"], 0);
+  // It ran when its pages were written down, and so some of them were written down again.
+  EXPECT_GT(migrated["rounds"].size(), 1u);
+
+  // Twice: a file stays what it is.
+  for (int restored = 0; restored < 2; ++restored) {
+    ExampleRun there = destination(GetParam(), "file://%/guest.ferry");
+    EXPECT_EQ(there.wait(), 0) << there.all();
+    const auto done = there.event("done");
+    ASSERT_TRUE(done.is_object()) << there.all();
+    EXPECT_EQ(done["guest_errors"], 0);
+    EXPECT_GT(done["heartbeats"], 2);
+  }
+}
+
+TEST_P(AGuest, RunsOnHereWhenTheFileCannotBeMade) {
+  ExampleRun here =
+      source(GetParam(), "file://%/no-such-folder/guest.ferry", {"--run-for", "200ms"});
+  EXPECT_EQ(here.wait(), 1) << here.all();
+  EXPECT_EQ(here.event("failed")["owner"], "source") << here.all();
+  EXPECT_EQ(here.event("done")["guest_errors"], 0) << here.all();
+}
 
 TEST_P(AGuest, RunsOnHereWhenNobodyTakesIt) {
   ExampleRun here = source(GetParam(), "tcp://127.0.0.1:1", {"--run-for", "200ms"});

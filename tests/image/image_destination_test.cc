@@ -237,6 +237,21 @@ TEST_F(ImageDestinationTest, SeveralImagesAppearTogetherOrNotAtAll) {
   EXPECT_EQ(read_file(folder_ / "b.img"), "somebody else's");
 }
 
+TEST_F(ImageDestinationTest, SeveralThatReplaceOthersDoSoTogetherOrNotAtAll) {
+  for (const char* name : {"a.img", "c.img"}) write_file(folder_ / name, "older");
+  auto images = destination(folder_.path(), Existing::replace);
+  auto memory = images->map_memory(layout_of({{"a.img", 5}, {"b.img", 5}, {"c.img", 5}}));
+  ASSERT_TRUE(memory);
+  for (const MemoryRegion& region : memory->regions()) write_region(region, "newer");
+  ASSERT_TRUE(images->prepare());
+  fs::remove(folder_ / "c.img");
+  fs::create_directory(folder_ / "c.img");
+  EXPECT_FALSE(images->start({}));
+  images.reset();
+  EXPECT_THAT(folder_.names(), UnorderedElementsAre("a.img", "c.img"));
+  EXPECT_EQ(read_file(folder_ / "a.img"), "older");
+}
+
 TEST_F(ImageDestinationTest, OneFileTakesExactlyOneImage) {
   auto images = destination(folder_ / "out.img");
   const Error two = map_error(*images, layout_of({{"a.img", 1}, {"b.img", 1}}));

@@ -156,6 +156,12 @@ TEST_F(PageSenderTest, GivesTheWorkToALaneThatIsFree) {
   EXPECT_LE(of_lane_0, k_item_bytes);
 }
 
+TEST_F(PageSenderTest, BeginsWithALittleSoThatASlowLineIsSeenToMove) {
+  ReadSender sending(memory_.memory());
+  ASSERT_TRUE(sending.sender().submit(units(0, 64), Content::data));
+  EXPECT_EQ(sending.read().payload.size(), 64u * 1024);
+}
+
 TEST_F(PageSenderTest, SaysLiveOfTheMemoryOfARunningGuest) {
   ReadSender sending(memory_.memory());
   sending.sender().begin_round(0, Motion::running);

@@ -6,7 +6,7 @@
 
 #include "base/iovec_window.h"
 #include "channels/tcp.h"
-#include "ferry/event_loop.h"
+#include "tests/session/wrapped_lines.h"
 #include "wire/framing.h"
 
 namespace ferry::test {
@@ -90,48 +90,12 @@ bool Scissors::commit_passed() const {
   return commit_passed_;
 }
 
-namespace {
-
-class CutListener final : public Listener {
- public:
-  CutListener(Scissors& scissors, std::unique_ptr<Listener> inner)
-      : scissors_(scissors), inner_(std::move(inner)) {}
-  Task<std::unique_ptr<Channel>> accept() override {
-    std::unique_ptr<Channel> channel = co_await inner_->accept();
-    co_return scissors_.on(std::move(channel));
-  }
-  Uri local() const override { return inner_->local(); }
-
- private:
-  Scissors& scissors_;
-  std::unique_ptr<Listener> inner_;
-};
-
-class CutTransport final : public Transport {
- public:
-  CutTransport(Scissors& scissors, Side side) : scissors_(scissors), side_(side) {}
-  std::string_view scheme() const noexcept override { return "tcp"; }
-  Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
-    std::unique_ptr<Channel> channel = co_await tcp_->connect(loop, std::move(to));
-    if (side_ == Side::source) channel = scissors_.on(std::move(channel));
-    co_return std::move(channel);
-  }
-  Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
-    std::unique_ptr<Listener> listener = co_await tcp_->listen(loop, std::move(at));
-    if (side_ == Side::source) co_return std::move(listener);
-    co_return std::make_unique<CutListener>(scissors_, std::move(listener));
-  }
-
- private:
-  Scissors& scissors_;
-  const Side side_;
-  const std::unique_ptr<Transport> tcp_ = make_tcp_transport();
-};
-
-}  // namespace
-
 std::unique_ptr<Transport> cut_tcp(Scissors& scissors, Side side) {
-  return std::make_unique<CutTransport>(scissors, side);
+  const Wrap cut = [&scissors](std::unique_ptr<Channel> channel) {
+    return scissors.on(std::move(channel));
+  };
+  const bool at_source = side == Side::source;
+  return wrap_lines(make_tcp_transport(), at_source ? cut : Wrap(), at_source ? Wrap() : cut);
 }
 
 }  // namespace ferry::test

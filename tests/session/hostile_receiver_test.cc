@@ -226,6 +226,37 @@ TEST(HostileReceiver, CannotFloodTheSender) {
   scene.expect_failed(Errc::protocol, "where 'layout-ack' was expected");
 }
 
+SendOptions options_of_little_patience() {
+  SendOptions options;
+  options.ready_timeout = std::chrono::milliseconds(50);
+  return options;
+}
+
+TEST(HostileReceiver, CannotHoldAPausedGuestByNeverBeingReady) {
+  Scene scene(options_of_little_patience());
+  scene.open_until_prepare();
+  scene.expect_failed(Errc::timed_out, "wait for READY");
+  EXPECT_EQ(scene.from.resumes(), 1u);
+}
+
+TEST(HostileReceiver, CannotHoldAPausedGuestByNeverTakingItsLastRound) {
+  Scene scene(options_of_little_patience());
+  scene.from.on_pause = [&]() -> Result<void> {
+    scene.from.write(0, 1, std::byte{1});
+    return {};
+  };
+  scene.open();
+  scene.peer.say(wire::RoundAck{0});
+  scene.expect_failed(Errc::timed_out, "wait for READY");
+  EXPECT_EQ(scene.from.resumes(), 1u);
+}
+
+TEST(HostileReceiver, LeavesTheOwnerUnknownWhenItNeverAnswersACommit) {
+  Scene scene(options_of_little_patience());
+  scene.open_until_commit();
+  scene.expect_unknown(Errc::timed_out, "wait for STARTED");
+}
+
 TEST(HostileReceiver, CannotSendPages) {
   Scene scene;
   scene.open();

@@ -13,11 +13,13 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "channels/unix.h"
 #include "tests/session/cutting.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
+#include "tests/session/wrapped_lines.h"
 
 namespace ferry::test {
 namespace {
@@ -91,38 +93,12 @@ class SteppingChannel final : public Channel {
   std::unique_ptr<Channel> inner_;
 };
 
-class SteppingListener final : public Listener {
- public:
-  SteppingListener(Steps& steps, std::unique_ptr<Listener> inner)
-      : steps_(steps), inner_(std::move(inner)) {}
-  Task<std::unique_ptr<Channel>> accept() override {
-    std::unique_ptr<Channel> channel = co_await inner_->accept();
-    co_return std::make_unique<SteppingChannel>(steps_, std::move(channel));
-  }
-  Uri local() const override { return inner_->local(); }
-
- private:
-  Steps& steps_;
-  std::unique_ptr<Listener> inner_;
-};
-
-class SteppingTransport final : public Transport {
- public:
-  explicit SteppingTransport(Steps& steps) : steps_(steps) {}
-  std::string_view scheme() const noexcept override { return "unix"; }
-  Task<std::unique_ptr<Channel>> connect(EventLoop& loop, Uri to) override {
-    std::unique_ptr<Channel> channel = co_await unix_->connect(loop, std::move(to));
-    co_return std::make_unique<SteppingChannel>(steps_, std::move(channel));
-  }
-  Task<std::unique_ptr<Listener>> listen(EventLoop& loop, Uri at) override {
-    std::unique_ptr<Listener> listener = co_await unix_->listen(loop, std::move(at));
-    co_return std::make_unique<SteppingListener>(steps_, std::move(listener));
-  }
-
- private:
-  Steps& steps_;
-  const std::unique_ptr<Transport> unix_ = make_unix_transport();
-};
+std::unique_ptr<Transport> stepping_unix(Steps& steps) {
+  const Wrap step = [&steps](std::unique_ptr<Channel> channel) {
+    return std::make_unique<SteppingChannel>(steps, std::move(channel));
+  };
+  return wrap_lines(make_unix_transport(), step, step);
+}
 
 int runs = 0;  // of this process: a name for each
 
@@ -192,7 +168,7 @@ class Harmed {
   void receive_at(const std::string& uri, int listening) {
     Steps steps = steps_of(Side::destination);
     const auto runtime = runtime_of_all_transports();
-    runtime->add(std::make_unique<SteppingTransport>(steps));
+    runtime->add(stepping_unix(steps));
     MemoryDestination guest;
     const Hook step = [&]() -> Result<void> {
       steps.step();
@@ -236,7 +212,7 @@ class Harmed {
   void send_to(const std::string& uri) {
     Steps steps = steps_of(Side::source);
     const auto runtime = runtime_of_all_transports();
-    runtime->add(std::make_unique<SteppingTransport>(steps));
+    runtime->add(stepping_unix(steps));
     MemorySource guest(layout_of({20 * k_unit_bytes, 5}));
     guest.on_start_tracking = [&]() -> Result<void> {
       steps.step();
@@ -294,13 +270,22 @@ void expect_no_guest_twice_and_none_lost(const Harmed& harmed) {
   }
 }
 
-class Harm : public testing::TestWithParam<std::pair<Side, Fate>> {
+/// Which side, what befalls it, and which part of the trials this is: each part is a test of its
+/// own, so that none takes long.
+struct Course {
+  Side victim;
+  Fate fate;
+  int part;
+};
+constexpr int k_parts = 3;
+constexpr int k_trials = 75;  // of each victim and fate: 300 in all
+
+class Harm : public testing::TestWithParam<Course> {
  protected:
   /// Runs a migration in which this side comes to harm at that step; returns the steps there were.
   int harm(int fatal) {
-    const auto [victim, fate] = GetParam();
     SCOPED_TRACE("at step " + std::to_string(fatal));
-    Harmed harmed(victim, fate, fatal);
+    Harmed harmed(GetParam().victim, GetParam().fate, fatal);
     harmed.run();
     expect_no_guest_twice_and_none_lost(harmed);
     if (harmed.ledger().steps < fatal) {
@@ -318,25 +303,30 @@ constexpr int k_never = 1'000'000;
 TEST_P(Harm, AtAnyStepNeverMakesTwoGuestsNorLosesOneBeforeCommit) {
   const int steps = harm(k_never);
   ASSERT_GT(steps, 20);
-  std::mt19937 random(20240521);
-  constexpr int trials = 40;
-  for (int trial = 0; trial < trials && !HasFailure(); ++trial) {
+  std::mt19937 random(20240521u + static_cast<unsigned>(GetParam().part));
+  for (int trial = GetParam().part; trial < k_trials && !HasFailure(); trial += k_parts) {
     // One from each stretch of the course: threads make each a little different.
-    const int first = 1 + trial * steps / trials;
-    harm(first + static_cast<int>(random() % static_cast<unsigned>(steps / trials + 1)));
+    const int first = 1 + trial * steps / k_trials;
+    harm(first + static_cast<int>(random() % static_cast<unsigned>(steps / k_trials + 1)));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Harm,
-                         testing::Values(std::pair{Side::source, Fate::killed},
-                                         std::pair{Side::source, Fate::cut},
-                                         std::pair{Side::destination, Fate::killed},
-                                         std::pair{Side::destination, Fate::cut}),
-                         [](const auto& test) {
-                           return std::string(test.param.first == Side::source ? "TheSource"
-                                                                               : "TheDestination") +
-                                  (test.param.second == Fate::killed ? "Killed" : "Cut");
-                         });
+std::vector<Course> courses() {
+  std::vector<Course> all;
+  for (const Side victim : {Side::source, Side::destination}) {
+    for (const Fate fate : {Fate::killed, Fate::cut}) {
+      for (int part = 0; part < k_parts; ++part) all.push_back({victim, fate, part});
+    }
+  }
+  return all;
+}
+
+std::string name_of(const testing::TestParamInfo<Course>& test) {
+  return std::string(test.param.victim == Side::source ? "TheSource" : "TheDestination") +
+         (test.param.fate == Fate::killed ? "Killed" : "Cut") + std::to_string(test.param.part);
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, Harm, testing::ValuesIn(courses()), name_of);
 
 }  // namespace
 }  // namespace ferry::test

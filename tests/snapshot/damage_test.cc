@@ -1,9 +1,12 @@
 // A snapshot that is not what was written: each damaged byte is found.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "ferry/ferry.h"
 #include "snapshot/snapshot_check.h"
+#include "tests/image/temp_folder.h"
 #include "tests/snapshot/saved.h"
 
 namespace ferry::test {
@@ -52,7 +55,12 @@ class SnapshotDamage : public testing::Test {
 TEST_F(SnapshotDamage, AWholeOneHasNone) { EXPECT_EQ(found(), ""); }
 
 /// Ten thousand damages, in twenty parts.
-class SnapshotDamages : public SnapshotDamage, public testing::WithParamInterface<unsigned> {};
+class SnapshotDamages : public SnapshotDamage, public testing::WithParamInterface<unsigned> {
+ protected:
+  // Small lanes: each check makes one.
+  std::unique_ptr<Runtime> runtime_with_files_ =
+      std::move(*make_runtime({.file = {.engine = FileEngineKind::threads, .depth = 1}}));
+};
 INSTANTIATE_TEST_SUITE_P(Seeds, SnapshotDamages, testing::Range(0u, 20u));
 
 TEST_P(SnapshotDamages, EachOfFiveHundredDamagedBytesIsFound) {
@@ -62,6 +70,32 @@ TEST_P(SnapshotDamages, EachOfFiveHundredDamagedBytesIsFound) {
     const std::size_t at = random() % length;
     const auto flip = static_cast<std::byte>(1 + random() % 255);
     ASSERT_NE(found_after_damage_at(at, flip), "") << "byte " << at << " of " << length;
+  }
+}
+
+/// The same of a file, as --check reads it: its holes are looked for, and a damage in one fills it.
+TEST_P(SnapshotDamages, EachOfFiveHundredDamagedBytesOfAFileIsFound) {
+  const TempFolder folder;
+  const std::string uri = "file://" + (folder / "a.ferry").native();
+  ASSERT_TRUE(send(*runtime_with_files_, source_, uri, {}).ok());
+  const UniqueFd file(::open((folder / "a.ferry").c_str(), O_RDWR | O_CLOEXEC));
+  const auto length = static_cast<std::uint64_t>(status_of(folder / "a.ferry").st_size);
+  std::mt19937_64 random(GetParam());
+  for (int i = 0; i < 500; ++i) {
+    const auto at = static_cast<off_t>(random() % length);
+    std::byte was{};
+    ASSERT_EQ(::pread(file.get(), &was, 1, at), 1);
+    const std::byte is = was ^ static_cast<std::byte>(1 + random() % 255);
+    ASSERT_EQ(::pwrite(file.get(), &is, 1, at), 1);
+    const auto snapshot = Snapshot::open(*runtime_with_files_, uri);
+    if (snapshot) {
+      const auto check = (*snapshot)->check(1, {});
+      ASSERT_TRUE(check) << check.error().text();
+      ASSERT_NE(check->damaged, 0u) << "byte " << at << " of " << length;
+    } else {
+      ASSERT_EQ(snapshot.error().code, Errc::integrity) << snapshot.error().text();
+    }
+    ASSERT_EQ(::pwrite(file.get(), &was, 1, at), 1);
   }
 }
 

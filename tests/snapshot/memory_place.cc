@@ -1,6 +1,9 @@
 #include "tests/snapshot/memory_place.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 namespace ferry::test {
@@ -17,6 +20,7 @@ class MemoryLane final : public PlacedIo {
     return staging_;
   }
   Result<void> put(const PageRun& run, std::span<const std::byte> from) override {
+    FERRY_TRY(place_.judge_put());
     ++under_way_;
     return place_.write(region_offsets_[run.region] + run.offset, from);
   }
@@ -73,6 +77,18 @@ Result<void> MemoryPlace::clear(Stretch stretch) {
   std::fill_n(file_->bytes.begin() + static_cast<std::ptrdiff_t>(stretch.offset), stretch.length,
               std::byte{0});
   return {};
+}
+
+bool MemoryPlace::clone(Stretch stretch, int fd, std::uint64_t from) {
+  if (!file_->on_clone || !file_->on_clone(stretch)) return false;
+  file_->cloned_bytes += stretch.length;
+  return ::pread(fd, &file_->bytes[stretch.offset], stretch.length, static_cast<off_t>(from)) ==
+         static_cast<ssize_t>(stretch.length);
+}
+
+Result<void> MemoryPlace::judge_put() const {
+  if (!file_->full) return {};
+  return fail_sys(Errc::system, ENOSPC, "write memory");
 }
 
 Result<void> MemoryPlace::keep() {

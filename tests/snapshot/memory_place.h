@@ -1,7 +1,10 @@
 // A place in memory, whose every byte a test can read and change.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -12,8 +15,11 @@ namespace ferry::test {
 /// The bytes of a place, and what becomes of it. Shared by the place and the test.
 struct MemoryFile {
   std::vector<std::byte> bytes;
+  bool full = false;  ///< puts fail
   bool kept = false;
   bool shown = false;
+  std::function<bool(Stretch)> on_clone;  ///< may this one be shared? Empty: none may
+  std::atomic<std::uint64_t> cloned_bytes = 0;
 };
 
 /// Puts and gets are done at once. It knows no holes.
@@ -27,6 +33,9 @@ class MemoryPlace final : public NewPlace {
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override;
   Result<void> write(std::uint64_t at, std::span<const std::byte> from) override;
   Result<void> clear(Stretch stretch) override;
+  /// Copies, where on_clone allows it.
+  bool clone(Stretch stretch, int fd, std::uint64_t from) override;
+  Result<void> judge_put() const;
   Result<void> keep() override;
   Result<void> show() override;
 

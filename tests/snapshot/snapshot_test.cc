@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 
 #include "ferry/ferry.h"
 #include "tests/image/temp_folder.h"
@@ -142,6 +143,87 @@ TEST_F(SnapshotOfAGuest, AFileThatExistsIsKeptUnlessItIsToBeReplaced) {
   const auto other = make_runtime({.file = {.existing = Existing::replace}});
   EXPECT_TRUE(send(**other, source, uri_, {}).ok());
   EXPECT_TRUE(Snapshot::open(*runtime_, uri_));
+}
+
+TEST_F(SnapshotOfAGuest, ANameThatCannotBeGivenLeavesTheGuestHere) {
+  const auto runtime = make_runtime({.file = {.existing = Existing::replace}});
+  MemorySource source(layout_of({9 * k_unit_bytes}));
+  source.on_save = [&](StateWriter&) -> Result<void> {
+    std::filesystem::create_directory(folder_ / "snap.ferry");
+    return {};
+  };
+  const Outcome saved = send(**runtime, source, uri_, {});
+  ASSERT_FALSE(saved.ok());
+  EXPECT_EQ(saved.owner, Owner::source);
+  EXPECT_EQ(saved.why_not->code, Errc::system) << saved.why_not->text();
+  EXPECT_TRUE(source.runs());
+  EXPECT_THAT(folder_.names(), UnorderedElementsAre("snap.ferry"));
+  EXPECT_TRUE(std::filesystem::is_directory(folder_ / "snap.ferry"));
+}
+
+TEST_F(SnapshotOfAGuest, AStopIsHeardInTheMiddleOfDeviceState) {
+  MemorySource source(layout_of({9 * k_unit_bytes}));
+  std::stop_source stop;
+  const std::vector<std::byte> piece(k_state_piece_bytes);
+  unsigned pieces = 0;
+  source.on_save = [&](StateWriter& out) -> Result<void> {
+    out.section("endless");
+    // Without end, but for the stop.
+    for (; out.status(); ++pieces) {
+      if (pieces == 3) stop.request_stop();
+      out.bytes(piece);
+    }
+    return {};
+  };
+  const Outcome saved = send(*runtime_, source, uri_, {}, stop.get_token());
+  ASSERT_FALSE(saved.ok());
+  EXPECT_EQ(saved.why_not->code, Errc::cancelled) << saved.why_not->text();
+  EXPECT_TRUE(source.runs());
+  EXPECT_THAT(folder_.names(), IsEmpty());
+}
+
+TEST_F(SnapshotOfAGuest, AStopIsHeardInTheMiddleOfASectionThatIsLoaded) {
+  MemorySource source(layout_of({9 * k_unit_bytes}));
+  source.on_save = [&](StateWriter& out) -> Result<void> {
+    out.section("disk").bytes(std::vector<std::byte>(5 * k_state_piece_bytes));
+    return {};
+  };
+  ASSERT_TRUE(send(*runtime_, source, uri_, {}).ok());
+  MemoryDestination destination;
+  std::stop_source stop;
+  std::uint64_t read_bytes = 0;
+  destination.on_load = [&](StateReader& in) -> Result<void> {
+    FERRY_TRY(in.next());
+    while (in.remaining() > 0) {
+      read_bytes += FERRY_TRY(in.some()).size();
+      stop.request_stop();
+    }
+    return {};
+  };
+  const Outcome loaded = receive(*runtime_, destination, uri_, {}, stop.get_token());
+  ASSERT_FALSE(loaded.ok());
+  EXPECT_EQ(loaded.why_not->code, Errc::cancelled) << loaded.why_not->text();
+  EXPECT_EQ(read_bytes, k_state_piece_bytes);
+}
+
+TEST_F(SnapshotOfAGuest, AFailedLaneWaitsForNoBandwidth) {
+  MemoryPlaces places;
+  places.file().full = true;
+  MemorySource source(layout_of({2000 * k_unit_bytes}));
+  BandwidthLimit bandwidth(1);  // a second byte a second: a lane that waits for it never ends
+  SendOptions options;
+  options.channels = 8;
+  options.bandwidth = &bandwidth;
+  const PrecopyGauge gauge;
+  ImageRecipient recipient(*runtime_, source.memory(), options, gauge, {});
+  ASSERT_TRUE(recipient.connect(places, Uri::parse("file:///a").value()));
+  ASSERT_TRUE(recipient.layout(source.memory().layout()));
+  ASSERT_TRUE(recipient.begin_round(0, Motion::still));
+  (void)recipient.submit({0, 0, 2000 * k_unit_bytes}, Content::data);
+  DirtyBitmap again(source.memory().layout());
+  const Result<void> ended = recipient.end_round(0, again);
+  ASSERT_FALSE(ended);
+  EXPECT_EQ(ended.error().sys, ENOSPC);
 }
 
 TEST_F(SnapshotOfAGuest, DeviceStateGoesInAndComesOut) {

@@ -36,6 +36,8 @@ my_vmm=$scratch/built/my-vmm
 mapfile -t typed < <(block console | sed -n 's/^\$ //p')
 [ "${typed[0]}" = './my-vmm receive tls://127.0.0.1:0' ]
 [ "${typed[1]}" = './my-vmm send URI' ]
+[ "${typed[2]}" = './my-vmm send file:///var/tmp/guest.ferry' ]
+[ "${typed[3]}" = './my-vmm receive file:///var/tmp/guest.ferry' ]
 
 mkfifo "$scratch/said"
 "$my_vmm" receive "$scheme://127.0.0.1:0" > "$scratch/said" &
@@ -54,3 +56,6 @@ wait "$receiver"
 receiver=
 echo "$last"
 [[ $last == 'arrived, and counted on to '* ]]
+
+"$my_vmm" send "file://$scratch/guest.ferry"
+[[ $("$my_vmm" receive "file://$scratch/guest.ferry") == 'arrived, and counted on to '* ]]

@@ -67,7 +67,7 @@ expect_breach migrate-send/main.cc '#include <spdlog/spdlog.h>' \
 expect_breach lib/console/events.h '#include <nlohmann/json.hpp>' \
   'lib/console/events.h:1: nlohmann stays in the .cc files of the console'
 expect_breach lib/base/a.cc '#include <boost/program_options.hpp>' \
-  'lib/base/a.cc:1: boost stays in .cc files that read options, and in the one of WebSocket'
+  'lib/base/a.cc:1: boost stays in .cc files that read options, and in those of WebSocket'
 expect_breach lib/base/log.cc 'auto level = std::getenv("LEVEL");' \
   'lib/base/log.cc:1: only main may read the environment'
 expect_breach tests/loop/a.cc 'std::this_thread::sleep_for(10ms);' \

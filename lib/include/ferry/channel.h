@@ -39,6 +39,7 @@ struct ChannelInfo {
   std::string peer;             ///< the other end, as a URI where there is one
   bool encrypted = false;       ///< are bytes on the line unreadable to others?
   std::string cipher{};         ///< by what: "TLS_AES_128_GCM_SHA256"; empty where nothing is
+  bool kernel_tls = false;      ///< does the kernel encrypt what we send (kernel TLS)?
   bool pages_in_clear = false;  ///< of a line that is: do pages go beside it (Facets::placed_io)?
   bool within_host = false;     ///< do bytes never leave this host?
   bool multipath = false;       ///< may the bytes take several paths at once (MPTCP)?

@@ -150,6 +150,11 @@ struct SendOptions {
   BandwidthLimit* bandwidth = nullptr;  ///< of all page channels together; the caller's, who may
                                         ///< change it meanwhile. Null: no bound
   std::chrono::milliseconds timeout{30'000};  ///< to connect, and of the peer's silence later
+  /// A guest that is paused stands still no longer than this before the destination is READY: for
+  /// the last rounds, device state and the loading of it, and digests with Verify::full. Then it
+  /// runs on here: Errc::timed_out. So long, too, the answer to COMMIT is waited for; without it
+  /// the owner is unknown. A peer that is silent is given up by `timeout` before. 0: any time.
+  std::chrono::milliseconds ready_timeout{60'000};
 
   /// The guest is paused when what is dirty can be sent, and the rest of the hand-over be done, in
   /// this time, by the rates that were measured. 0: only when nothing is dirty.

@@ -30,6 +30,7 @@ enum class FileEngineKind {
 
 /// Do a file's pages go through the page cache?
 enum class Caching {
+  automatic,  ///< direct where its file system can do that, but to read what is cached already
   buffered,
   direct,  ///< O_DIRECT: the disk alone, and the cache stays as it was
 };
@@ -37,7 +38,7 @@ enum class Caching {
 /// What is chosen for all files of one Runtime that guests are put in and taken from.
 struct FileOptions {
   FileEngineKind engine = FileEngineKind::automatic;
-  Caching caching = Caching::buffered;
+  Caching caching = Caching::automatic;
   Existing existing = Existing::keep;
   unsigned depth = 8;  ///< requests under way on each lane, 1 to 64
 };
@@ -74,9 +75,15 @@ class NewPlace : public Place {
   virtual Result<void> write(std::uint64_t at, std::span<const std::byte> from) = 0;
   /// Gives the storage behind a stretch back: it then reads as zeros. Thread-safe.
   virtual Result<void> clear(Stretch stretch) = 0;
+  /// Makes a stretch share the storage of as many bytes from `from` on of the file open as `fd`,
+  /// until either is written to. False where these two cannot: nothing has changed then, and asking
+  /// again is of no use. Thread-safe.
+  virtual bool clone(Stretch, [[maybe_unused]] int fd, [[maybe_unused]] std::uint64_t from) {
+    return false;
+  }
   /// All that was written survives a power cut, and what could keep show() from its end is found.
   virtual Result<void> keep() = 0;
-  /// Gives it its name, in one step.
+  /// Gives it its name, in one step. After a failure it has none.
   virtual Result<void> show() = 0;
 };
 

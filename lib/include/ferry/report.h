@@ -113,7 +113,8 @@ struct Report {
   Verify verify = Verify::pages;
   Proof proof = Proof::transcript;
   std::string peer;
-  std::string cipher;  ///< that hid all but placed_bytes from others; empty: nothing did
+  std::string cipher;       ///< that hid all but placed_bytes from others; empty: nothing did
+  bool kernel_tls = false;  ///< the kernel encrypted what this side sent
   /// One sentence for people: what limited the rate. Empty where too little went to say.
   std::string limit;
 };

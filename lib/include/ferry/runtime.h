@@ -15,6 +15,19 @@
 
 namespace [[gnu::visibility("default")]] ferry {
 
+/// The one version of TLS that a side speaks. There is nothing to negotiate, so nobody on the way
+/// can talk two sides down to the older one.
+enum class TlsVersion {
+  v1_3,
+  v1_2,  ///< for hosts whose rules ask for it; with certificates only
+};
+
+/// Who makes the TLS records of what is sent.
+enum class TlsRecords {
+  ours,    ///< OpenSSL, in this process
+  kernel,  ///< kernel TLS where this machine has it, else OpenSSL and a warning
+};
+
 /// How the transport `tls` proves who the peers are: by a key that both know, or by certificates. A
 /// key in a URI (?key=...) stands in for `key`.
 struct TlsOptions {
@@ -28,7 +41,11 @@ struct TlsOptions {
   /// Which subjects may send: patterns with * and ?, of which one must match the whole subject
   /// ("CN=node7,O=Example"). None: whoever has a certificate of this authority.
   std::vector<std::string> authorized;
-  /// Records that a key protects before it is replaced. AES-GCM is good for 2^24.5.
+  TlsVersion version = TlsVersion::v1_3;
+  TlsRecords records = TlsRecords::ours;
+  /// Records that a key protects before it is replaced. AES-GCM is good for 2^24.5. With TLS 1.2,
+  /// and where the kernel makes the records, no key can be replaced: a channel then ends with an
+  /// error before it sends more, which is 128 GiB.
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
 };
 
