@@ -39,7 +39,7 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
 }
 
 Facets TlsChannel::facets() noexcept {
-  const Facets inner = inner_.channel().facets();
+  const Facets inner = inner_->facets();
   return {.placed_io = inner.placed_io,
           .placed_target = inner.placed_target,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),

@@ -134,7 +134,6 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
     info.shortfall = KernelTls::shortfall();
   }
   info.within_host = inner->info().within_host;
-  info.shortfall = inner->info().shortfall;
   std::unique_ptr<Channel> channel =
       co_await TlsChannel::create(std::move(inner), std::move(engine), std::move(info));
   co_return std::move(channel);

@@ -53,8 +53,8 @@ class ImageDestination final : public DestinationGuest {
   std::filesystem::path shown_as(const std::string& name) const;
   Result<void> check_free(const std::string& name) const;
   Result<void> show_all();
-  void take_back(std::size_t shown) noexcept;
   void unmap() noexcept;
+  void take_back(std::size_t shown) noexcept;
 
   const Options options_;
   const Shape shape_;

@@ -244,8 +244,8 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
   const std::uint64_t rate = options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0;
   for (PageRun rest = work.run; rest.length > 0;) {
-    packet_.set_room(std::min(room_for(rate, link_), room_));
     FERRY_TRY(stage(region));
+    packet_.set_room(std::min(room_for(rate, link_), room_));
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
     rest.offset += taken;

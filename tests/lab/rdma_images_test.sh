@@ -58,13 +58,16 @@ uri() {
   cat "$LAB_WORK/uri-$trial"
 }
 
-# transfer SCHEME OPTION...: the same options on both sides; `status` is how this host's command ended.
+# transfer SCHEME OPTION...: options of the sender, and `both` of either side; `status` is how this
+# host's command ended.
+both=()
 transfer() {
   local scheme=$1
   shift
   status=0
+  set -- "$@" "${both[@]}"
   if [ "$LAB_HOST" = 2 ]; then
-    listen "$scheme" --timeout 60
+    listen "$scheme" --timeout 60 "${both[@]}"
     wait "$receiver" || status=$?
   else
     timeout 100 "$send" --json --timeout 60 "$@" guest.img "$(uri)" > sent 2>&1 || status=$?
@@ -99,6 +102,15 @@ images_are_placed() {
   says "$placed"
   says '"encrypted":false'
 }
+# Chunks of 128 KiB, eight at a time, which four lanes take from each other.
+little_is_pinned() {
+  begin 'rdma, of which 1 MiB is pinned' delay 1ms
+  both=(--rdma-pin 1MiB)
+  transfer rdma --channels 4
+  both=()
+  arrives
+  says "$placed"
+}
 images_are_streamed() {
   begin 'tcp, loss and delay' loss 1% delay 5ms
   transfer tcp --channels 2
@@ -131,7 +143,7 @@ a_killed_receiver_ends_the_sender() {
     done
     # timeout's child, which has the memory.
     kill -KILL "$(cat "/proc/$receiver/task/$receiver/children")"
-    wait "$receiver" || true
+    wait "$receiver" 2> /dev/null || true
     [ ! -e got.img ] || failed "half an image is there"
   else
     status=0
@@ -157,7 +169,7 @@ a_killed_sender_ends_the_receiver() {
       sleep 0.05
     done
     kill -KILL $!
-    wait $! || true
+    wait $! 2> /dev/null || true
   fi
   echo "ok $what: $(grep -oh '"message":"[^"]*"' received 2> /dev/null | tail -n 1)"
 }
@@ -166,6 +178,7 @@ cd "$TMPDIR"
 modprobe sch_netem
 make_image
 images_are_placed
+little_is_pinned
 images_are_streamed
 a_bad_line_harms_nothing
 what_is_said_is_encrypted
