@@ -56,10 +56,10 @@ TEST(Rdma, EncryptedSaysSoByTheNameThatItWasCalledBy) {
   if (!runtime->transport("rdma+tls")) GTEST_SKIP() << "this build has no TLS";
   Transport& rdma = **runtime->transport("rdma+tls");
   EXPECT_EQ(rdma.scheme(), "rdma+tls");
-  const Uri nowhere = Uri::parse("rdma+tls://no-such-host.invalid").value();
+  const Uri nowhere = Uri::parse("rdma+tls://127.0.0.1").value();  // no device's
   const auto listener = block_on(runtime->loop(), rdma.listen(runtime->loop(), nowhere));
   EXPECT_EQ(code_of(listener), Errc::unreachable);
-  EXPECT_TRUE(text_of(listener).starts_with("listen on rdma+tls://no-such-host.invalid:4446: "))
+  EXPECT_TRUE(text_of(listener).starts_with("listen on rdma+tls://127.0.0.1:4446: "))
       << text_of(listener);
 }
 
