@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
@@ -27,15 +28,9 @@ FileLane::FileLane(Setting setting, std::byte* staging)
     : setting_(std::move(setting)), staging_(staging), used_until_(setting_.depth) {}
 
 FileLane::~FileLane() {
-  // The memory is on loan until then.
-  while (!moves_.empty()) {
-    if (!moves_.front().ended) {
-      if (!await_one()) return;
-      continue;
-    }
-    moves_.pop_front();
-    ++settled_;
-  }
+  // The memory is on loan until then. What has moved in part is not gone on with.
+  auto left = std::ranges::count_if(moves_, [](const Move& move) { return !move.ended; });
+  while (left > 0 && engine_->wait()) --left;
 }
 
 std::span<std::byte> FileLane::all_staging() const noexcept {

@@ -49,6 +49,12 @@ bool takes_units(int direct_fd) {
   return ::pwrite(direct_fd, zeros.data(), zeros.size(), 0) == static_cast<::ssize_t>(zeros.size());
 }
 
+/// Of a file to read: the same.
+bool gives_units(int direct_fd) {
+  alignas(k_unit_bytes) std::array<std::byte, k_unit_bytes> unit;
+  return ::pread(direct_fd, unit.data(), unit.size(), 0) >= 0;
+}
+
 /// Is most of the file in the page cache, as far as a few of its units tell?
 bool is_cached(int fd) {
   constexpr ::off_t k_samples = 16;
@@ -89,7 +95,8 @@ class PlacedFile {
     if (options_.caching == Caching::direct) direct_ = FERRY_TRY(open_directly(fd, path_, mode));
     if (options_.caching == Caching::automatic) {
       auto direct = open_directly(fd, path_, mode);
-      const bool better = direct && (mode == O_RDWR ? takes_units(direct->get()) : !is_cached(fd));
+      const bool better = direct && (mode == O_RDWR ? takes_units(direct->get())
+                                                    : !is_cached(fd) && gives_units(direct->get()));
       if (better) direct_ = *std::move(direct);
     }
     return {};

@@ -19,6 +19,9 @@ namespace {
 // Once the connection is gone, for the device to give back the buffers that nothing will come to.
 constexpr int k_last_words_ms = 1000;
 constexpr std::size_t k_at_once = 16;
+// Words that a peer without credits for us makes us keep: more than there are regions, or chunks
+// that are pinned at a time.
+constexpr std::size_t k_most_to_say = 64 * 1024;
 
 Result<UniqueFd> make_event_fd() {
   UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -54,7 +57,9 @@ Error error_of(const Completion& how) {
     case no_room:
       return {Errc::protocol, 0, "the peer had no room for a message that it had asked for", {}};
     case not_allowed:
-      return {Errc::refused, 0, "the peer does not let us write there (remote access error)", {}};
+      // It may end as any peer may, and say why on another channel: this is how a line notices.
+      return {
+          Errc::disconnected, 0, "the peer does not let us write there (remote access error)", {}};
     case failed:
       return {Errc::disconnected, 0, "the device says: " + how.why, {}};
     default:
@@ -102,7 +107,7 @@ Result<void> RdmaLine::set_up(const std::string& act) {
   cancelled_fd_ = FERRY_TRY(make_event_fd());
   leader_fd_ = FERRY_TRY(make_event_fd());
   told_fd_ = FERRY_TRY(make_event_fd());
-  pin_ = FERRY_TRY(domain_->pin(buffers_.memory(), DeviceMay::receive, act));
+  pin_ = FERRY_TRY(domain_->pin_alone(buffers_.memory(), DeviceMay::receive, act));
   const QueueLengths lengths{.sending = RdmaBuffers::k_slots + RdmaBuffers::k_words + k_writes,
                              .receiving = RdmaBuffers::k_receives};
   pair_ = FERRY_TRY(connection_->make_queue_pair(domain_->domain(), lengths));
@@ -222,6 +227,8 @@ Result<void> RdmaLine::hear_word(const Held& held, const RdmaHeader& header,
 std::size_t RdmaLine::give(const Held&, IovecWindow& from) {
   const std::size_t room =
       std::min(RdmaBuffers::k_message_bytes, peer_.message_bytes) - RdmaHeader::k_bytes;
+  speak();
+  if (!all_said()) return 0;
   std::array<SendRequest, RdmaBuffers::k_slots> batch;
   std::size_t count = 0;
   std::size_t given = 0;
@@ -254,6 +261,9 @@ void RdmaLine::say_finish(const Held&) {
 
 void RdmaLine::say(const Held&, RdmaWord word, std::vector<std::byte> payload) {
   assert(payload.size() <= RdmaBuffers::k_word_bytes - RdmaHeader::k_bytes);
+  if (to_say_.size() == k_most_to_say) {
+    return fail({Errc::protocol, 0, "the peer asks more than it lets us answer", {}});
+  }
   to_say_.push_back({word, std::move(payload)});
   speak();
   if (!to_say_.empty()) nudge();  // whoever waits has now to wait for its turn, too

@@ -76,7 +76,12 @@ class RdmaLine {
   // With the line held.
 
   bool readable() const noexcept { return !arrived_.empty() || finished_ || receiving_ended_; }
-  bool writable() const noexcept { return broken_ || (credits_ > 0 && buffers_.has_slot(ended_)); }
+  /// Words that wait for their turn come before bytes.
+  bool writable() const noexcept {
+    return broken_ || (all_said() && credits_ > 0 && buffers_.has_slot(ended_));
+  }
+  /// Has every word gone that there was to say?
+  bool all_said() const noexcept { return to_say_.empty(); }
   /// Has the peer said its finish, and is all before it taken?
   bool at_finish() const noexcept { return arrived_.empty() && finished_; }
   /// Why nothing more can be sent, or received once all is taken that has come.

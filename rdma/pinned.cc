@@ -31,6 +31,13 @@ PinningDomain::Pin PinningDomain::known(const Key& key) {
 Result<PinningDomain::Pin> PinningDomain::add(const Key& key, std::span<std::byte> memory,
                                               DeviceMay may, const std::string& act) {
   std::erase_if(pins_, [](const auto& entry) { return entry.second.expired(); });
+  Pin pin = FERRY_TRY(make(memory, may, act));
+  pins_[key] = pin;
+  return pin;
+}
+
+Result<PinningDomain::Pin> PinningDomain::make(std::span<std::byte> memory, DeviceMay may,
+                                               const std::string& act) {
   auto registration = domain_->register_memory(memory, may);
   if (!registration) {
     Error error = std::move(registration).error();
@@ -38,9 +45,13 @@ Result<PinningDomain::Pin> PinningDomain::add(const Key& key, std::span<std::byt
     if (error.sys == ENOMEM) error.remedy = "is the limit on locked memory too low? see ulimit -l";
     return std::unexpected(std::move(error));
   }
-  Pin pin = std::make_shared<const Shared>(shared_from_this(), *std::move(registration));
-  pins_[key] = pin;
-  return pin;
+  return std::make_shared<const Shared>(shared_from_this(), *std::move(registration));
+}
+
+Result<PinningDomain::Pin> PinningDomain::pin_alone(std::span<std::byte> memory, DeviceMay may,
+                                                    const std::string& act) {
+  FERRY_TRY(check_lockable(memory.size(), lock_limit(), act));
+  return make(memory, may, act);
 }
 
 Result<PinningDomain::Pin> PinningDomain::pin(std::span<std::byte> memory, DeviceMay may,

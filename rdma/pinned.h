@@ -38,6 +38,9 @@ class PinningDomain : public std::enable_shared_from_this<PinningDomain> {
   /// error.
   Result<Pin> pin(std::span<std::byte> memory, DeviceMay may, const std::string& act);
 
+  /// The same of memory that nobody shares. It waits for nobody: a guest's takes long.
+  Result<Pin> pin_alone(std::span<std::byte> memory, DeviceMay may, const std::string& act);
+
   /// Several at once, or none of them: whether they all may be pinned is asked first. Empty ones
   /// get no pin.
   Result<std::vector<Pin>> pin_all(std::span<const std::span<std::byte>> memory, DeviceMay may,
@@ -55,6 +58,7 @@ class PinningDomain : public std::enable_shared_from_this<PinningDomain> {
   explicit PinningDomain(std::unique_ptr<RdmaDomain> domain) : domain_(std::move(domain)) {}
   class Shared;
   Pin known(const Key& key);
+  Result<Pin> make(std::span<std::byte> memory, DeviceMay may, const std::string& act);
   Result<Pin> add(const Key& key, std::span<std::byte> memory, DeviceMay may,
                   const std::string& act);
 

@@ -165,7 +165,8 @@ Result<void> RdmaPlaced::flush() {
     if (chunk->second.here) give_back(held, chunk);
     chunk = next;
   }
-  return {};
+  // Who sleeps on them next sends nothing: they would keep the chunks from the others.
+  return keep(wait(held, [this] { return line_.all_said(); }));
 }
 
 // What may be written to.

@@ -216,9 +216,10 @@ class CmListener final : public ListeningConnection {
       caller.reset(event->id);
       greeting = greeting_of(*event);
     }  // acknowledged: to move it to events of its own would wait for that
-    EventChannel own = FERRY_TRY(make_event_channel());
-    if (::rdma_migrate_id(caller.get(), own.get()) != 0) return std::nullopt;
-    return Caller{std::make_unique<CmConnection>(std::move(own), std::move(caller)),
+    // A caller that there are no descriptors for is turned away; the door stays open.
+    auto own = make_event_channel();
+    if (!own || ::rdma_migrate_id(caller.get(), own->get()) != 0) return std::nullopt;
+    return Caller{std::make_unique<CmConnection>(*std::move(own), std::move(caller)),
                   std::move(greeting)};
   }
 

@@ -180,8 +180,11 @@ void OutputFile::take_back() noexcept {
       ::unlinkat(folder_, name_.c_str(), 0);
       break;
     case Replaced::kept:
-      // From here on the hidden name is this file's again.
-      ::renameat2(folder_, hidden_.c_str(), folder_, name_.c_str(), RENAME_EXCHANGE);
+      // From here on the hidden name is this file's again; or else it stays what was replaced,
+      // which must not be removed with this one's failure.
+      if (::renameat2(folder_, hidden_.c_str(), folder_, name_.c_str(), RENAME_EXCHANGE) != 0) {
+        hidden_.clear();
+      }
       break;
     case Replaced::gone:
       break;

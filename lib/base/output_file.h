@@ -42,7 +42,8 @@ class OutputFile {
   /// names, it is gone at once.
   Result<void> show(Existing existing);
   /// Undoes show(), unless something else bears the name by now: what was replaced has it again,
-  /// or nobody. What could not be kept does not come back, and this file stays in its place.
+  /// or nobody. What could not be kept does not come back, and this file stays in its place. Where
+  /// the names cannot be exchanged again, what was replaced keeps the hidden one.
   void take_back() noexcept;
   /// Shown for good.
   void settle() noexcept;

@@ -74,7 +74,8 @@ Result<void> Link::admit(const GuestMemory& memory) {
 }
 
 void Link::withdraw() noexcept {
-  if (admitted()) channel_->facets().placed_target->withdraw();
+  // Asked of the channel, which may be about to let the peer in just now.
+  if (PlacedTarget* const target = channel_->facets().placed_target) target->withdraw();
 }
 
 Result<void> Link::send(const wire::ControlFrame& frame) {

@@ -45,7 +45,7 @@ TEST_F(RdmaFailure, OfThePeerToBeReadyIsItsBreach) {
 TEST_F(RdmaFailure, ToWriteWhereItMayNotNamesTheAct) {
   next_request_ends(Completion::Fate::not_allowed);
   const Error why = write_until_failure(*lane_.source);
-  EXPECT_EQ(why.code, Errc::refused);
+  EXPECT_EQ(why.code, Errc::disconnected);
   EXPECT_TRUE(why.text().contains("remote access")) << why.text();
 }
 

@@ -156,7 +156,7 @@ TEST_P(RdmaPlacedPages, FailAtTheirSourceOnceTheRightIsWithdrawn) {
   ASSERT_TRUE(
       put(lane_, from, {0, 4 * k_page, k_page}));  // begun: what becomes of it is told later
   const auto late = io(lane_).settle();
-  EXPECT_EQ(code_of(late), Errc::refused);
+  EXPECT_EQ(code_of(late), Errc::disconnected);
   EXPECT_TRUE(text_of(late).contains("write to the memory of rdma://")) << text_of(late);
   EXPECT_TRUE(text_of(late).contains("does not let us write there")) << text_of(late);
   EXPECT_EQ(text_of(put(lane_, from, {0, 0, k_page})), text_of(late));
@@ -312,7 +312,7 @@ TEST_F(RdmaPinning, OfALaneThatHasWithdrawnIsOfNoUseToItsPeerThoughAnotherHasNot
   ASSERT_TRUE(other->target->facets().placed_target->admit(to.memory()));
   one->target->facets().placed_target->withdraw();
   ASSERT_TRUE(io.put({0, 0, k_page}, from.region(0)));
-  EXPECT_EQ(code_of(io.flush()), Errc::refused);
+  EXPECT_EQ(code_of(io.flush()), Errc::disconnected);
 }
 
 TEST_F(RdmaPinning, ThatFailsHalfWayLeavesNothingPinned) {
