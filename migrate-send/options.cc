@@ -16,7 +16,8 @@ namespace {
 
 constexpr std::string_view k_usage =
     "usage: migrate-send IMAGE... URI [options]\n"
-    "Sends memory images to the migrate-recv that listens at URI (tcp://HOST:PORT, unix:///PATH)\n"
+    "Sends memory images to the migrate-recv that listens at URI (tls://HOST:PORT?key=KEY,\n"
+    "tcp://HOST:PORT, unix:///PATH, ...)\n"
     "or that a command runs ('exec:ssh HOST migrate-recv -o PATH stdio:'), and proves that they "
     "arrived;\n"
     "or writes a snapshot of them (file:///PATH).\n";

@@ -7,7 +7,7 @@ namespace ferry {
 std::vector<OptionSpec> with_file_options(std::vector<OptionSpec> own) {
   own.push_back({"file-engine", 0, "NAME",
                  "move a file's pages by io_uring, aio, threads, or auto: the best there is"});
-  own.push_back({"direct", 0, "", "move a file's pages past the page cache (O_DIRECT)"});
+  own.push_back({"direct", 0, "", "move a snapshot's pages past the page cache (O_DIRECT)"});
   own.push_back({"buffered", 0, "", "move them through it"});
   return own;
 }

@@ -34,10 +34,11 @@ std::uint64_t present_bytes(const Snapshot& snapshot, RegionId region) {
 std::string inspection_text(const Snapshot& snapshot) {
   const SnapshotInfo& info = snapshot.info();
   const auto& regions = snapshot.layout().regions;
-  std::string text = fmt::format(
-      "snapshot {}, format {}: {} of memory in {} regions, {} of it not zeros; {} sections",
-      hexadecimal(info.id), info.version, bytes_text(info.memory_bytes), regions.size(),
-      bytes_text(info.present_bytes), info.sections.size());
+  std::string text =
+      fmt::format("snapshot {}, format {}: {} of memory in {} {}, {} of it not zeros; {} sections",
+                  hexadecimal(info.id), info.version, bytes_text(info.memory_bytes), regions.size(),
+                  regions.size() == 1 ? "region" : "regions", bytes_text(info.present_bytes),
+                  info.sections.size());
   for (RegionId id = 0; id < regions.size(); ++id) {
     text += fmt::format(
         "\nregion {}: {} bytes, {} of them not zeros, at guest address {:#x}, pages "

@@ -12,7 +12,7 @@ Result<std::unique_ptr<Snapshot>> Snapshot::open(Runtime& runtime, std::string_v
   const Uri from = FERRY_TRY(Uri::parse(uri));
   Places* const places = FERRY_TRY(runtime.transport(from.scheme))->places();
   if (places == nullptr) {
-    return fail(Errc::usage, "open snapshot " + from.shown() + ": a peer is there, and no file",
+    return fail(Errc::usage, "open snapshot " + from.shown() + ": this is no file's address",
                 "write file:///path");
   }
   auto place = FERRY_TRY(places->open(from));

@@ -154,7 +154,7 @@ TEST_F(SnapshotEndToEnd, WhatIsNoRegularFileIsAUsageError) {
     expect_complaint(migrate_send({image, "file://" + where, "--force"}), 2, "file '");
     expect_complaint(migrate_recv({"file://" + where, "-o", output_ / "out.img"}), 2, "file '");
   }
-  expect_complaint(migrate_recv({"--inspect", "tcp://127.0.0.1:1"}), 2, "a peer is there");
+  expect_complaint(migrate_recv({"--inspect", "tcp://127.0.0.1:1"}), 2, "no file's address");
   expect_complaint(migrate_recv({"--inspect", "--check", uri_of(image)}), 2, "one of them");
   expect_complaint(migrate_send({image, uri_of(snapshot()), "--file-engine", "x"}), 2, "engine");
   expect_complaint(migrate_send({image, uri_of(snapshot()), "--direct", "--buffered"}), 2,
