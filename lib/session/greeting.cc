@@ -30,6 +30,14 @@ Task<std::vector<std::byte>> read_message(
   co_return message;
 }
 
+/// Who speaks something else than we do most often just hangs up.
+Error unanswered(Error error, const ChannelInfo& info) {
+  if (error.code == Errc::disconnected && error.remedy.empty()) {
+    error.remedy = fmt::format("does the other side listen at {}://, too?", info.scheme);
+  }
+  return error;
+}
+
 Task<Greeted> connect_and_introduce(EventLoop& loop, Transport& transport, Uri to,
                                     wire::Hello hello, std::optional<wire::Secret> secret) {
   Greeted greeted;
@@ -65,9 +73,9 @@ Task<void> answer_hello(EventLoop& loop, Channel& channel, wire::HelloAck ack) {
 
 Task<wire::HelloAck> introduce(EventLoop& loop, Channel& channel, wire::Hello hello) {
   co_await write_all(loop, channel, wire::encode(hello));
-  const std::vector<std::byte> message =
-      co_await read_message(loop, channel, &wire::hello_ack_length);
-  const wire::HelloAck ack = co_await wire::decode_hello_ack(message);
+  auto message = co_await read_message(loop, channel, &wire::hello_ack_length).caught();
+  if (!message) co_return std::unexpected(unanswered(std::move(message).error(), channel.info()));
+  const wire::HelloAck ack = co_await wire::decode_hello_ack(*message);
   if (ack.verdict != wire::HelloAck::Verdict::accepted) {
     // To a page channel an end is no judgement of its own: why is said on the control channel.
     const bool ended =
