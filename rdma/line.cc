@@ -8,7 +8,6 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "rdma/wait_set.h"
@@ -73,7 +72,8 @@ std::uint32_t copy(IovecWindow& from, std::byte* at, std::size_t room) {
   while (!from.done() && copied < room) {
     std::size_t bytes = 0;
     for (const iovec& piece : from.window(room - copied)) {
-      std::memcpy(at + copied + bytes, piece.iov_base, piece.iov_len);
+      std::copy_n(static_cast<const std::byte*>(piece.iov_base), piece.iov_len,
+                  at + copied + bytes);
       bytes += piece.iov_len;
     }
     from.advance(bytes);
@@ -143,7 +143,7 @@ std::size_t RdmaLine::take(const Held&, IovecWindow& into) {
     const auto room = into.window(first.end - first.begin);
     std::size_t bytes = 0;
     for (const iovec& piece : room) {
-      std::memcpy(piece.iov_base, from + bytes, piece.iov_len);
+      std::copy_n(from + bytes, piece.iov_len, static_cast<std::byte*>(piece.iov_base));
       bytes += piece.iov_len;
     }
     into.advance(bytes);
