@@ -54,8 +54,8 @@ Result<std::unique_ptr<Channel>> over(UniqueFd socket, std::string local, const 
   info.within_host = option_of(socket.get(), SO_DOMAIN) == AF_UNIX;
   if (is_internet(socket.get())) {
     FERRY_TRY(set_line_options(socket.get(), act));
-    info.local = tcp_text(local_address(socket.get()));
-    info.peer = tcp_text(peer_address(socket.get()));
+    info.local = uri_text("tcp", local_address(socket.get()));
+    info.peer = uri_text("tcp", peer_address(socket.get()));
   }
   return std::make_unique<SocketChannel>(std::move(socket), std::move(info));
 }

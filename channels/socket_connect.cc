@@ -41,7 +41,7 @@ int pending_error(int socket) noexcept {
 /// connects it to itself.
 bool is_connected_to_itself(int socket) noexcept {
   const SocketAddress local = local_address(socket);
-  return port_of(local) != 0 && tcp_text(local) == tcp_text(peer_address(socket));
+  return port_of(local) != 0 && uri_text("tcp", local) == uri_text("tcp", peer_address(socket));
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ namespace {
 
 std::unique_ptr<Channel> channel_over(UniqueFd fd, std::string peer, TcpKind wanted) {
   ChannelInfo info{
-      .scheme = "tcp", .local = tcp_text(local_address(fd.get())), .peer = std::move(peer)};
+      .scheme = "tcp", .local = uri_text("tcp", local_address(fd.get())), .peer = std::move(peer)};
   info.multipath = is_multipath(fd.get());
   if (wanted == TcpKind::multipath && !info.multipath) info.shortfall = why_not_multipath();
   return std::make_unique<SocketChannel>(std::move(fd), std::move(info));
@@ -49,7 +49,7 @@ class TcpListener final : public Listener {
     std::string act = "accept on " + local_.shown();
     UniqueFd fd = co_await sockets_.accept(loop_, act);
     co_await set_line_options(fd.get(), act);
-    std::string peer = tcp_text(peer_address(fd.get()));
+    std::string peer = uri_text("tcp", peer_address(fd.get()));
     co_return channel_over(std::move(fd), std::move(peer), kind_);
   }
 

@@ -4,8 +4,6 @@
 #include <chrono>
 #include <utility>
 
-#include "ferry/uri.h"
-
 namespace ferry {
 namespace {
 
@@ -103,15 +101,6 @@ Task<std::unique_ptr<RdmaLine>> answer_line(EventLoop& loop, PinningDomains& dom
   co_await begun(line->begin(*peer), act);
   co_await expect(loop, line->connection(), ConnectionEvent::Kind::established, act);
   co_return std::move(line);
-}
-
-std::string rdma_text(const SocketAddress& address) {
-  Uri uri;
-  uri.scheme = "rdma";
-  uri.host = host_text(address);
-  if (uri.host.empty()) return "an unknown rdma peer";
-  uri.port = port_of(address);
-  return uri.text();
 }
 
 }  // namespace ferry

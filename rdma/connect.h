@@ -23,7 +23,4 @@ Task<std::unique_ptr<RdmaLine>> connect_line(EventLoop& loop, Verbs& verbs, Pinn
 Task<std::unique_ptr<RdmaLine>> answer_line(EventLoop& loop, PinningDomains& domains, Caller caller,
                                             std::string act);
 
-/// "rdma://192.0.2.1:4446"
-std::string rdma_text(const SocketAddress& address);
-
 }  // namespace ferry

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/refuse_options.h"
-#include "loop/arrivals.h"
+#include "loop/handshakes.h"
 #include "loop/task_group.h"
 #include "rdma/channel.h"
 #include "rdma/connect.h"
@@ -18,14 +18,13 @@ using namespace std::chrono_literals;
 
 // For one of a name's addresses: the connection manager itself would ask for a minute.
 constexpr auto k_one_address_time = 10s;
-constexpr auto k_handshake_time = 10s;
 // Each has its buffers pinned: the lanes of a session, and not many strangers.
 constexpr std::size_t k_most_handshakes = 288;
 
 std::unique_ptr<Channel> channel_over(std::unique_ptr<RdmaLine> line, std::string peer,
                                       const RdmaOptions& options) {
   const SocketAddress ours = line->connection().local();
-  ChannelInfo info{.scheme = "rdma", .local = rdma_text(ours), .peer = std::move(peer)};
+  ChannelInfo info{.scheme = "rdma", .local = uri_text("rdma", ours), .peer = std::move(peer)};
   info.within_host = host_text(ours) == host_text(line->connection().peer());
   return std::make_unique<RdmaChannel>(std::move(line), std::move(info), options.most_pinned);
 }
@@ -57,49 +56,39 @@ class RdmaListener final : public Listener {
         door_(std::move(door)),
         local_(std::move(local)),
         options_(options),
-        arrivals_(loop),
-        handshakes_(loop),
+        handshakes_(loop, k_most_handshakes),
         serving_(loop) {
     serving_.spawn(serve());
   }
 
-  Task<std::unique_ptr<Channel>> accept() override {
-    Arrivals<Arrival>::Next next(arrivals_);
-    Arrival channel = co_await next;
-    co_return std::move(channel);
-  }
+  Task<std::unique_ptr<Channel>> accept() override { return handshakes_.next(); }
 
   Uri local() const override { return local_; }
 
  private:
-  using Arrival = Result<std::unique_ptr<Channel>>;
-
   Task<void> serve() {
     for (;;) {
       auto caller = door_->next_caller();
       if (!caller) {
         Error why = std::move(caller).error();
         why.context = "accept on " + local_.shown() + ": " + why.context;
-        arrivals_.add(std::unexpected(std::move(why)));
+        handshakes_.add_failure(std::move(why));
         co_return;
       }
       if (!*caller) {
         co_await loop_.ready(door_->fd(), Interest::read);
         continue;
       }
-      if (handshakes_.size() >= k_most_handshakes) handshakes_.drop_oldest();
-      handshakes_.spawn(greet(*std::move(*caller)));
+      std::string peer = uri_text("rdma", (*caller)->connection->peer());
+      std::string act = "answer " + peer;
+      handshakes_.begin(greet(*std::move(*caller), std::move(peer), act), act);
     }
   }
 
-  /// One that fails is sent away without a word about it.
-  Task<void> greet(Caller caller) {
-    std::string peer = rdma_text(caller.connection->peer());
-    std::string act = "answer " + peer;
-    Task<std::unique_ptr<RdmaLine>> answer = answer_line(loop_, domains_, std::move(caller), act);
+  Task<std::unique_ptr<Channel>> greet(Caller caller, std::string peer, std::string act) {
     std::unique_ptr<RdmaLine> line =
-        co_await loop_.within(Clock::now() + k_handshake_time, std::move(answer), std::move(act));
-    arrivals_.add(channel_over(std::move(line), std::move(peer), options_));
+        co_await answer_line(loop_, domains_, std::move(caller), std::move(act));
+    co_return channel_over(std::move(line), std::move(peer), options_);
   }
 
   EventLoop& loop_;
@@ -107,8 +96,7 @@ class RdmaListener final : public Listener {
   const Uri local_;
   const RdmaOptions options_;
   PinningDomains domains_;
-  Arrivals<Arrival> arrivals_;
-  TaskGroup handshakes_;
+  Handshakes handshakes_;
   TaskGroup serving_;  // last: it uses all of the above
 };
 

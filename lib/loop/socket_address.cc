@@ -166,11 +166,11 @@ std::string host_text(const SocketAddress& address) {
   return std::string(text);
 }
 
-std::string tcp_text(const SocketAddress& address) {
+std::string uri_text(std::string_view scheme, const SocketAddress& address) {
   Uri uri;
-  uri.scheme = "tcp";
+  uri.scheme = scheme;
   uri.host = host_text(address);
-  if (uri.host.empty()) return "an unknown tcp peer";
+  if (uri.host.empty()) return "an unknown " + uri.scheme + " peer";
   uri.port = port_of(address);
   return uri.text();
 }

@@ -59,7 +59,7 @@ bool is_any(const SocketAddress& address) noexcept;
 /// IPv4.
 std::string host_text(const SocketAddress& address);
 
-/// "tcp://192.0.2.1:4446".
-std::string tcp_text(const SocketAddress& address);
+/// "tcp://192.0.2.1:4446", where the scheme is "tcp".
+std::string uri_text(std::string_view scheme, const SocketAddress& address);
 
 }  // namespace ferry

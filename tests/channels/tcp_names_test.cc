@@ -224,7 +224,7 @@ TEST_F(TcpNames, ABusyAddressDoesNotStarveAnother) {
   for (int i = 0; i < 20; ++i) busy.push_back(raw_connection(number("127.0.0.2", port)));
   const UniqueFd other = raw_connection(number("127.0.0.3", port));
   ASSERT_TRUE(other);
-  const std::string who = tcp_text(local_address(other.get()));
+  const std::string who = uri_text("tcp", local_address(other.get()));
   bool came = false;
   for (int turn = 0; turn < 2; ++turn) {
     const auto accepted = runner_.run((*listener)->accept());

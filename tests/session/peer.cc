@@ -123,7 +123,7 @@ Peer connect_to(Runtime& runtime, const std::string& uri) {
 
 Door::Door() : listener_(raw_listener(300)) {}
 
-std::string Door::uri() const { return tcp_text(local_address(listener_.get())); }
+std::string Door::uri() const { return uri_text("tcp", local_address(listener_.get())); }
 
 Peer Door::accept_silently() {
   UniqueFd line(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
