@@ -7,31 +7,13 @@ if [ "$1" != inside ]; then
   exec "$lab/run" --hosts 2 --timeout 1700 -- "$0" inside "$@" --and "$0" inside "$@"
 fi
 shift
+. "$lab/two_hosts.sh"
 send=$1
 receive=$2
 trial=0
 
 line() {
   tc qdisc replace dev eth0 root netem "$@"
-}
-
-# The other host says that it has come to a point, by a file in the folder that both share.
-say() {
-  echo "${2:-}" > "$LAB_WORK/$1.new"
-  mv "$LAB_WORK/$1.new" "$LAB_WORK/$1"
-}
-wait_for() {
-  until [ -e "$LAB_WORK/$1" ]; do
-    [ ! -e "$LAB_WORK/failed" ] || exit 1
-    sleep 0.05
-  done
-}
-
-failed() {
-  echo "FAILED: trial $trial ($what): $*"
-  for text in sent received; do sed "s/^/  $text: /" "$text" 2> /dev/null | tail -n 5; done
-  say failed
-  exit 1
 }
 
 # transfer SCHEME IMAGE OPTION...: host 2 listens, and says its URI; host 1 sends there. `status` is how

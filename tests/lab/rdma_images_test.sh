@@ -8,29 +8,11 @@ if [ "$1" != inside ]; then
   exec "$lab/run" --hosts 2 --timeout 400 -- "$lab/rdma" "$0" inside "$@" --and "$lab/rdma" "$0" inside "$@"
 fi
 shift
+. "$lab/two_hosts.sh"
 send=$1
 receive=$2
 trial=0
 what=
-
-# The other host says that it has come to a point, by a file in the folder that both share.
-say() {
-  echo "${2:-}" > "$LAB_WORK/$1.new"
-  mv "$LAB_WORK/$1.new" "$LAB_WORK/$1"
-}
-wait_for() {
-  until [ -e "$LAB_WORK/$1" ]; do
-    [ ! -e "$LAB_WORK/failed" ] || exit 1
-    sleep 0.05
-  done
-}
-
-failed() {
-  echo "FAILED: trial $trial ($what): $*"
-  for text in sent received; do sed "s/^/  $text: /" "$text" 2> /dev/null | tail -n 5; done
-  say failed
-  exit 1
-}
 
 # begin NAME NETEM...: each trial is run by both hosts, in the same order.
 begin() {
