@@ -80,6 +80,7 @@ Result<void> MemoryPlace::clear(Stretch stretch) {
 }
 
 bool MemoryPlace::clone(Stretch stretch, int fd, std::uint64_t from) {
+  file_->clone_fd = fd;
   if (!file_->on_clone || !file_->on_clone(stretch)) return false;
   file_->cloned_bytes += stretch.length;
   return ::pread(fd, &file_->bytes[stretch.offset], stretch.length, static_cast<off_t>(from)) ==

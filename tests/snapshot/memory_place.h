@@ -20,6 +20,7 @@ struct MemoryFile {
   bool shown = false;
   std::function<bool(Stretch)> on_clone;  ///< may this one be shared? Empty: none may
   std::atomic<std::uint64_t> cloned_bytes = 0;
+  std::atomic<int> clone_fd = -1;  ///< of the last file that one was asked of
 };
 
 /// Puts and gets are done at once. It knows no holes.
