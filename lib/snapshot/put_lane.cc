@@ -41,7 +41,6 @@ Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
 
 Result<void> PutLane::put_data(const PageRun& run, Motion motion, CloneSource& clones,
                                const std::stop_token& unbounded) {
-  read_ahead(*FERRY_TRY(memory_.check(run)), run);
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
