@@ -76,12 +76,6 @@ void read_ahead(const MemoryRegion& region, const PageRun& run) noexcept {
   }
 }
 
-void write_back(const MemoryRegion& region, const PageRun& run) noexcept {
-  if (region.host != nullptr || region.backing != Backing::file) return;
-  (void)::sync_file_range(region.fd, static_cast<off64_t>(region.fd_offset + run.offset),
-                          static_cast<off64_t>(run.length), SYNC_FILE_RANGE_WRITE);
-}
-
 Result<void> store(const MemoryRegion& region, std::uint64_t offset,
                    std::span<const std::byte> bytes) {
   for (std::size_t done = 0; done < bytes.size();) {

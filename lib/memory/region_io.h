@@ -22,10 +22,6 @@ Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRu
 /// read, for several who take turns in a file seem to the kernel to read in no order.
 void read_ahead(const MemoryRegion& region, const PageRun& run) noexcept;
 
-/// Lets the kernel begin to write a run of such a region to its disk, so that a later fsync finds
-/// little to do: a hint.
-void write_back(const MemoryRegion& region, const PageRun& run) noexcept;
-
 /// Writes bytes to a region that has no mapping. Errc::system, with the disk's own reason.
 Result<void> store(const MemoryRegion& region, std::uint64_t offset,
                    std::span<const std::byte> bytes);

@@ -60,7 +60,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
       on_a_unit(region.host)) {
     return memory_.at(piece);
   }
-  const auto staging = FERRY_TRY(io_->staging()).first(whole);
+  const auto staging = FERRY_TRY(io_->staging(whole));
   const auto bytes = FERRY_TRY(view(region, piece, staging));
   if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
   std::ranges::fill(staging.subspan(piece.length), std::byte{0});

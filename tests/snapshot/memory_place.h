@@ -31,7 +31,8 @@ class MemoryPlace final : public NewPlace {
   std::uint64_t length() const noexcept override { return file_->bytes.size(); }
   Result<void> read(std::uint64_t at, std::span<std::byte> into) const override;
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override;
-  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override;
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
+                                         std::span<const MemoryRegion>) override;
   Result<void> write(std::uint64_t at, std::span<const std::byte> from) override;
   Result<void> clear(Stretch stretch) override;
   /// Copies, where on_clone allows it.
