@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/image/temp_folder.h"
+#include "tests/session/migration.h"
 
 namespace {
 
@@ -34,8 +35,6 @@ extern "C" int posix_fadvise(int fd, off_t offset, off_t length, int advice) noe
 
 namespace ferry::test {
 namespace {
-
-constexpr std::uint64_t k_mib = 1 << 20;
 
 class NothingDirty final : public DirtyTracker {
  public:
