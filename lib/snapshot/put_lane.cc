@@ -26,7 +26,7 @@ PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_
                  BandwidthLimit* bandwidth)
     : writer_(writer), memory_(memory), io_(std::move(io)), bandwidth_(bandwidth) {}
 
-Result<void> PutLane::serve(WorkQueue& work, Motion motion, const CloneSource& clones,
+Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
                             const std::stop_token& unbounded) {
   while (const auto item = work.pop()) {
     if (item->content == Content::zeros) {
@@ -39,9 +39,8 @@ Result<void> PutLane::serve(WorkQueue& work, Motion motion, const CloneSource& c
   return io_->flush();
 }
 
-Result<void> PutLane::put_data(const PageRun& run, Motion motion, const CloneSource& clones,
+Result<void> PutLane::put_data(const PageRun& run, Motion motion, CloneSource& clones,
                                const std::stop_token& unbounded) {
-  read_ahead(*FERRY_TRY(memory_.check(run)), run);
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
@@ -61,7 +60,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
       on_a_unit(region.host)) {
     return memory_.at(piece);
   }
-  const auto staging = FERRY_TRY(io_->staging()).first(whole);
+  const auto staging = FERRY_TRY(io_->staging(whole));
   const auto bytes = FERRY_TRY(view(region, piece, staging));
   if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
   std::ranges::fill(staging.subspan(piece.length), std::byte{0});
@@ -69,7 +68,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
 }
 
 Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
-                                const CloneSource& clones, const std::stop_token& unbounded) {
+                                CloneSource& clones, const std::stop_token& unbounded) {
   for (std::uint64_t begin = 0; begin < units.size();) {
     std::uint64_t end = begin;
     while (end < units.size()) {
