@@ -67,6 +67,10 @@ Result<void> Link::settle() {
   return channel_->facets().placed_io->flush();
 }
 
+Result<void> Link::pin(const GuestMemory& memory) {
+  return channel_->facets().placed_target->pin(memory);
+}
+
 Result<void> Link::admit(const GuestMemory& memory) {
   FERRY_TRY(channel_->facets().placed_target->admit(memory));
   admitted_.store(true, std::memory_order_release);

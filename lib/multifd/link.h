@@ -62,6 +62,8 @@ class Link {
 
   /// Can the peer put pages straight into memory here?
   bool is_target() const noexcept { return channel_->facets().placed_target != nullptr; }
+  /// Thread-safe. PlacedTarget::pin(): blocks, and nobody else.
+  Result<void> pin(const GuestMemory& memory);
   /// Thread-safe. Lets it: PlacedTarget::admit().
   Result<void> admit(const GuestMemory& memory);
   /// Thread-safe. Has it been let?

@@ -164,9 +164,14 @@ Result<void> Destination::on(const wire::LayoutFrame& frame) {
   if (memory_.layout() != frame.layout) {
     return fail(Errc::guest, "map memory: it is not what the sender's layout asks for");
   }
+  Link& link = conversation_->link();
   if (solo_) {
-    if (conversation_->link().is_target()) FERRY_TRY(conversation_->link().admit(memory_));
+    if (link.is_target()) FERRY_TRY(link.admit(memory_));
     receive_pages(1);
+  } else if (link.is_target()) {
+    // For all lanes, and before there is one: the source, which watches its rounds for pages that
+    // stand still, begins none until it has the answer.
+    FERRY_TRY(link.pin(memory_));
   }
   return conversation_->send(wire::LayoutAck{});
 }
