@@ -77,7 +77,7 @@ Result<Run> write_bandwidth(const Plan& plan, unsigned channels, const std::stri
   for (int receivers = 0; receivers < 10; ++receivers) {
     Process receiver = FERRY_TRY(Process::start(listening));
     for (int tries = 0; tries < 5; ++tries) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      std::this_thread::sleep_for(std::chrono::seconds(1));
       std::optional<Run> run = FERRY_TRY(sent_by_perftest(plan, sending));
       if (!run) continue;
       run->receive = FERRY_TRY(receiver.wait());

@@ -3,6 +3,8 @@
 #include <cassert>
 #include <utility>
 
+#include "rdma/room.h"
+
 namespace ferry {
 
 RdmaTarget::RdmaTarget(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned)
@@ -29,11 +31,13 @@ Result<std::vector<PinningDomain::Pin>> RdmaTarget::pin_all(const GuestMemory& m
   return line_.domain().pin_all(mapped, DeviceMay::let_peers_write, act_);
 }
 
-Result<void> RdmaTarget::pin(const GuestMemory& memory) {
+Result<void> RdmaTarget::pin(const GuestMemory& memory, std::stop_token stop) {
   FERRY_TRY(check(memory));
   if (!may_pin_all_of(memory)) {
     return line_.domain().chunks_of(memory, most_pinned_)->check_lockable(act_);
   }
+  FERRY_TRY(check_room(bytes_to_come(memory), memory_left(), act_));
+  FERRY_TRY(make_come(memory, stop, act_));
   auto pins = FERRY_TRY(pin_all(memory));
   const Held held = line_.hold();
   if (withdrawn_) return fail(Errc::cancelled, act_ + ": it was withdrawn meanwhile");

@@ -25,7 +25,7 @@ class RdmaTarget final : public PlacedTarget, private ChunkPool::Member {
   RdmaTarget(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned);
 
   /// Thread-safe, all three.
-  Result<void> pin(const GuestMemory& memory) override;
+  Result<void> pin(const GuestMemory& memory, std::stop_token stop) override;
   Result<void> admit(const GuestMemory& memory) override;
   void withdraw() noexcept override;
   /// Is of no concern to other channels any more. The line may go then; what is pinned goes with

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/iovec_window.h"
 
@@ -67,8 +68,8 @@ Result<void> Link::settle() {
   return channel_->facets().placed_io->flush();
 }
 
-Result<void> Link::pin(const GuestMemory& memory) {
-  return channel_->facets().placed_target->pin(memory);
+Result<void> Link::pin(const GuestMemory& memory, std::stop_token stop) {
+  return channel_->facets().placed_target->pin(memory, std::move(stop));
 }
 
 Result<void> Link::admit(const GuestMemory& memory) {

@@ -171,7 +171,7 @@ Result<void> Destination::on(const wire::LayoutFrame& frame) {
   } else if (link.is_target()) {
     // For all lanes, and before there is one: the source, which watches its rounds for pages that
     // stand still, begins none until it has the answer.
-    FERRY_TRY(link.pin(memory_));
+    FERRY_TRY(link.pin(memory_, over_.get_token()));
   }
   return conversation_->send(wire::LayoutAck{});
 }
@@ -347,6 +347,7 @@ void Destination::page_channel(const wire::Hello& hello, std::unique_ptr<Channel
 }
 
 void Destination::cut(Errc why) {
+  over_.request_stop();
   if (const auto pages = this->pages()) pages->cancel(why);
 }
 

@@ -340,7 +340,7 @@ TEST_F(RdmaPinning, AheadOfTheLanesLetsNobodyInAndServesThemAll) {
   auto lane = pair_.connect();
   ASSERT_TRUE(control && lane);
   PlacedTarget& ahead = *control->target->facets().placed_target;
-  ASSERT_TRUE(ahead.pin(to.memory()));
+  ASSERT_TRUE(ahead.pin(to.memory(), {}));
   EXPECT_EQ(fabric_.bytes_for_peers(), k_mib);
   fabric_.set_faults({.on_register = [](std::span<std::byte>, DeviceMay may) {
     return may == DeviceMay::let_peers_write ? ENOMEM : 0;  // nothing of it is left to be done
