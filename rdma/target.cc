@@ -3,6 +3,7 @@
 #include <cassert>
 #include <utility>
 
+#include "rdma/lockable.h"
 #include "rdma/room.h"
 
 namespace ferry {
@@ -36,6 +37,8 @@ Result<void> RdmaTarget::pin(const GuestMemory& memory, std::stop_token stop) {
   if (!may_pin_all_of(memory)) {
     return line_.domain().chunks_of(memory, most_pinned_)->check_lockable(act_);
   }
+  // All that can be known before the first page is touched.
+  FERRY_TRY(check_lockable(memory.total_bytes(), lock_limit(), act_));
   FERRY_TRY(check_room(bytes_to_come(memory), memory_left(), act_));
   FERRY_TRY(make_come(memory, stop, act_));
   auto pins = FERRY_TRY(pin_all(memory));
