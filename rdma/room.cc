@@ -17,7 +17,7 @@ namespace {
 constexpr std::uint64_t k_step_bytes = 256 * 1024 * 1024;
 
 /// The number in the line of a file that begins with `name`; of a file of one number, with none.
-std::optional<std::uint64_t> number_in(const std::string& path, std::string_view name) {
+std::optional<std::uint64_t> number_behind(const std::string& path, std::string_view name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with(name)) continue;
@@ -33,10 +33,10 @@ std::optional<std::uint64_t> number_in(const std::string& path, std::string_view
 
 /// What a control group leaves, its cache of files counted as free; nothing where it has no limit.
 std::optional<std::uint64_t> left_by(const std::string& group) {
-  const auto most = number_in(group + "/memory.max", {});
-  const auto used = number_in(group + "/memory.current", {});
+  const auto most = number_behind(group + "/memory.max", {});
+  const auto used = number_behind(group + "/memory.current", {});
   if (!most || !used) return std::nullopt;
-  const std::uint64_t cache = number_in(group + "/memory.stat", "inactive_file ").value_or(0);
+  const std::uint64_t cache = number_behind(group + "/memory.stat", "inactive_file ").value_or(0);
   const std::uint64_t held = *used - std::min(*used, cache);
   return *most - std::min(*most, held);
 }
@@ -76,8 +76,8 @@ double in_mib(std::uint64_t bytes) { return static_cast<double>(bytes) / 0x1p20;
 MemoryLeft memory_left() {
   MemoryLeft left;
   const std::string machine = "/proc/meminfo";
-  if (const auto available = number_in(machine, "MemAvailable:")) {
-    left.bytes = 1024 * (*available + number_in(machine, "SwapFree:").value_or(0));
+  if (const auto available = number_behind(machine, "MemAvailable:")) {
+    left.bytes = 1024 * (*available + number_behind(machine, "SwapFree:").value_or(0));
   }
   for (std::string group = own_group(); group.size() > 1;
        group.erase(std::min(group.rfind('/'), group.size()))) {

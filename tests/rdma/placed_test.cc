@@ -18,9 +18,6 @@
 namespace ferry::test {
 namespace {
 
-constexpr std::size_t k_mib = 1 << 20;
-constexpr std::size_t k_page = k_unit_bytes;
-
 class RdmaPlacedPages : public testing::TestWithParam<Device> {
  protected:
   void connect(RdmaOptions options = {}) {

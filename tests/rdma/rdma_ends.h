@@ -22,6 +22,9 @@
 
 namespace ferry::test {
 
+inline constexpr std::size_t k_mib = 1 << 20;
+inline constexpr std::size_t k_page = k_unit_bytes;
+
 enum class Device { none, of_this_host };
 
 struct RdmaEnds {

@@ -12,8 +12,6 @@
 namespace ferry::test {
 namespace {
 
-constexpr std::uint64_t k_mib = 1 << 20;
-
 /// Address space that nobody has touched.
 class Untouched {
  public:

@@ -16,8 +16,6 @@
 namespace ferry::test {
 namespace {
 
-constexpr std::uint64_t k_mib = 1 << 20;
-
 class PinningOfAGuest : public testing::Test {
  protected:
   PinningOfAGuest() {
