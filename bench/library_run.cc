@@ -66,10 +66,19 @@ class StillDestination final : public DestinationGuest {
   std::span<std::byte> memory_;
 };
 
-/// What encrypted it, empty where nothing did.
-Result<std::string> as_result(Outcome outcome) {
-  if (outcome.ok()) return std::move(outcome.report.cipher);
-  return std::unexpected(*std::move(outcome.why_not));
+/// What a migration says of itself.
+struct Account {
+  std::string cipher{};      ///< empty where nothing encrypted it
+  double pages_seconds = 0;  ///< of all rounds; 0 at a receiver
+};
+
+Result<Account> as_result(Outcome outcome) {
+  if (!outcome.ok()) return std::unexpected(*std::move(outcome.why_not));
+  Account account{.cipher = std::move(outcome.report.cipher)};
+  for (const RoundReport& round : outcome.report.each_round) {
+    account.pages_seconds += std::chrono::duration<double>(round.time).count();
+  }
+  return account;
 }
 
 /// A side of a run, in its process: where it reports, and what has counted from its first step.
@@ -78,13 +87,15 @@ struct Side {
   const SystemCalls& calls;
 };
 
-/// Does `work`, which says what encrypted it, and reports what it took.
-Result<void> measured(const Side& side, const std::function<Result<std::string>()>& work) {
+/// Does `work`, which gives its account, and reports what it took.
+Result<void> measured(const Side& side, const std::function<Result<Account>()>& work) {
   const Usage before = usage_so_far(&side.calls);
   SideReport report;
   report.begin = Clock::now();
-  report.cipher = FERRY_TRY(work());
+  const Account account = FERRY_TRY(work());
   report.end = Clock::now();
+  report.cipher = account.cipher;
+  report.pages_seconds = account.pages_seconds;
   report.usage = usage_so_far(&side.calls) - before;
   write_report(side.out, report);
   return {};
@@ -92,9 +103,9 @@ Result<void> measured(const Side& side, const std::function<Result<std::string>(
 
 /// The same for work without Ferry.
 Result<void> measured_bare(const Side& side, const std::function<Result<void>()>& work) {
-  return measured(side, [&]() -> Result<std::string> {
+  return measured(side, [&]() -> Result<Account> {
     FERRY_TRY(work());
-    return std::string();
+    return Account{};
   });
 }
 
@@ -145,8 +156,8 @@ Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
       side, [&] { return as_result(receive(*runtime, guest, address_for(transfer), options)); });
 }
 
-Result<std::string> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
-                               unsigned channels) {
+Result<Account> ferry_send(Runtime& runtime, GuestMemory memory, const std::string& uri,
+                           unsigned channels) {
   StillSource guest(std::move(memory));
   SendOptions options;
   options.channels = channels;
@@ -188,10 +199,12 @@ Result<Run> run_sides(
   const SideReport received = FERRY_TRY(read_report(receiving));
   FERRY_TRY(sending.wait());
   FERRY_TRY(receiving.wait());
-  return Run{.seconds = seconds_between(sent.begin, std::max(sent.end, received.end)),
-             .send = sent.usage,
-             .receive = received.usage,
-             .cipher = sent.cipher};
+  return Run{
+      .seconds = seconds_between(sent.begin, std::max(sent.end, received.end)),
+      .pages_seconds = sent.pages_seconds > 0 ? std::optional(sent.pages_seconds) : std::nullopt,
+      .send = sent.usage,
+      .receive = received.usage,
+      .cipher = sent.cipher};
 }
 
 }  // namespace
@@ -259,7 +272,7 @@ Result<Run> ferry_zeros(const Transfer& transfer, int zeros) {
       },
       [&](const Side& side, const std::string& where) -> Result<void> {
         const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
-        return measured(side, [&]() -> Result<std::string> {
+        return measured(side, [&]() -> Result<Account> {
           const Mapping memory = FERRY_TRY(Mapping::of_file(zeros, transfer.bytes));
           GuestMemory guest = FERRY_TRY(one_region(memory.bytes(), Backing::shmem, zeros));
           return ferry_send(*runtime, std::move(guest), where, transfer.channels);
@@ -278,10 +291,7 @@ Result<Run> plain_read_zeros(const Transfer& transfer, int zeros) {
   }));
   const SideReport report = FERRY_TRY(read_report(reader));
   FERRY_TRY(reader.wait());
-  return Run{.seconds = seconds_between(report.begin, report.end),
-             .send = report.usage,
-             .receive = {},
-             .cipher = {}};
+  return Run{.seconds = seconds_between(report.begin, report.end), .send = report.usage};
 }
 
 }  // namespace ferry::bench

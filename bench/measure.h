@@ -33,8 +33,11 @@ Usage operator-(const Usage& later, const Usage& earlier);
 /// One measured run. A run that is one process only has nothing in `receive`.
 struct Run {
   double seconds = 0;
-  Usage send;
-  Usage receive;
+  /// Of them, those of the rounds: from the first page to the answer that all of them are there.
+  /// Nothing where that is not known, as of a run without Ferry.
+  std::optional<double> pages_seconds{};
+  Usage send{};
+  Usage receive{};
   std::string cipher{};  ///< what encrypted it, where that is known
 };
 

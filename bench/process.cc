@@ -131,10 +131,10 @@ void write_line(int out, const std::string& line) {
 
 void write_report(int out, const SideReport& report) {
   const auto calls = report.usage.system_calls;
-  write_line(out, fmt::format("{} {} {} {} {} {} {}", report.begin.time_since_epoch().count(),
+  write_line(out, fmt::format("{} {} {} {} {} {} {} {}", report.begin.time_since_epoch().count(),
                               report.end.time_since_epoch().count(), report.usage.cpu_seconds,
                               report.usage.page_faults, report.usage.peak_rss_bytes,
-                              calls ? static_cast<std::int64_t>(*calls) : -1,
+                              calls ? static_cast<std::int64_t>(*calls) : -1, report.pages_seconds,
                               report.cipher.empty() ? k_no_cipher : report.cipher));
 }
 
@@ -145,7 +145,7 @@ Result<SideReport> read_report(Process& side) {
   std::int64_t calls = -1;
   SideReport report;
   line >> begin >> end >> report.usage.cpu_seconds >> report.usage.page_faults >>
-      report.usage.peak_rss_bytes >> calls >> report.cipher;
+      report.usage.peak_rss_bytes >> calls >> report.pages_seconds >> report.cipher;
   if (!line) return fail(Errc::protocol, "read one side's report");
   if (report.cipher == k_no_cipher) report.cipher.clear();
   if (calls >= 0) report.usage.system_calls = static_cast<std::uint64_t>(calls);

@@ -57,7 +57,8 @@ struct SideReport {
   Clock::time_point begin;
   Clock::time_point end;
   Usage usage;
-  std::string cipher{};  ///< what encrypted it; empty: nothing, or it is not known
+  std::string cipher{};      ///< what encrypted it; empty: nothing, or it is not known
+  double pages_seconds = 0;  ///< of Ferry's sender: its rounds; elsewhere 0
 };
 void write_line(int out, const std::string& line);
 void write_report(int out, const SideReport& report);

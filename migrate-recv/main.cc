@@ -30,8 +30,8 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
   FERRY_TRY(runtime->transport(command.at.scheme));
-  const std::unique_ptr<ImageDestination> images =
-      FERRY_TRY(ImageDestination::create({.path = command.output, .existing = command.existing}));
+  const std::unique_ptr<ImageDestination> images = FERRY_TRY(ImageDestination::create(
+      {.path = command.output, .existing = command.existing, .stop = stop.get_token()}));
 
   ReceiveOptions options;
   options.channels = command.lanes;

@@ -8,6 +8,8 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <chrono>
+#include <ctime>
 #include <utility>
 
 #include "rdma/wait_set.h"
@@ -18,6 +20,9 @@ namespace {
 // Once the connection is gone, for the device to give back the buffers that nothing will come to.
 constexpr int k_last_words_ms = 1000;
 constexpr std::size_t k_at_once = 16;
+// Of the processor, in one post. A device needs a microsecond to be told; one that is software does
+// its work meanwhile, milliseconds for each MiB.
+constexpr std::chrono::microseconds k_slow_post{500};
 // Words that a peer without credits for us makes us keep: more than there are regions, or chunks
 // that are pinned at a time.
 constexpr std::size_t k_most_to_say = 64 * 1024;
@@ -44,6 +49,13 @@ bool takes_a_credit(RdmaWord word) noexcept {
 }
 
 Error cut() { return {Errc::disconnected, 0, "the line was cut", {}}; }
+
+/// What this thread has used of the processor.
+std::chrono::nanoseconds worked() noexcept {
+  timespec used{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
 
 constexpr short k_gone = POLLERR | POLLHUP | POLLNVAL;
 Error device_gone() { return {Errc::disconnected, 0, "the RDMA device is gone", {}}; }
@@ -322,7 +334,20 @@ std::uint64_t RdmaLine::post_writes(const Held&, std::span<SendRequest> writes) 
 void RdmaLine::post(std::span<const SendRequest> requests) {
   if (requests.empty()) return;
   posted_ += requests.size();
-  if (auto posted = pair_->post(requests); !posted) fail(std::move(posted).error());
+  if (poster_) return poster_->post(requests);
+  post_here(requests);
+}
+
+/// Where that takes long, the next ones are posted by a thread of their own.
+void RdmaLine::post_here(std::span<const SendRequest> requests) {
+  const auto worked_before = worked();
+  if (auto posted = pair_->post(requests); !posted) return fail(std::move(posted).error());
+  if (worked() - worked_before < k_slow_post) return;
+  auto poster = Poster::start(*pair_, [this](Error why) {
+    const Held held = hold();
+    fail(std::move(why));
+  });
+  if (poster) poster_ = *std::move(poster);  // else it goes on as slowly
 }
 
 bool RdmaLine::reap_sends() {

@@ -19,6 +19,7 @@
 #include "rdma/buffers.h"
 #include "rdma/message.h"
 #include "rdma/pinned.h"
+#include "rdma/poster.h"
 #include "rdma/verbs.h"
 
 namespace ferry {
@@ -149,6 +150,7 @@ class RdmaLine {
   bool owes_a_word() const noexcept { return owed_ >= RdmaBuffers::k_credits / 2; }
   std::uint64_t post_word(RdmaWord word, std::span<const std::byte> payload);
   void post(std::span<const SendRequest> requests);
+  void post_here(std::span<const SendRequest> requests);
   std::uint16_t credits_to_return() noexcept;
   void tell_others();
 
@@ -173,7 +175,8 @@ class RdmaLine {
   CancelReason cancelled_;
   RightsListener* rights_ = nullptr;
 
-  std::mutex mutex_;  // guards what follows, and the calls of pair_ and connection_
+  // Guards what follows, and the calls of pair_ and connection_, but for those of poster_.
+  std::mutex mutex_;
   std::condition_variable changed_;
 
   struct Arrived {
@@ -205,6 +208,8 @@ class RdmaLine {
   unsigned wait_for_ends_ = 0;  // how many wait for ends of requests
   bool told_reading_ = false;   // a loop waits for fd()
   bool told_writing_ = false;
+
+  std::unique_ptr<Poster> poster_;  // where the device is slow to take requests; goes first
 };
 
 template <class Ready>

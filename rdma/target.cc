@@ -3,12 +3,15 @@
 #include <cassert>
 #include <utility>
 
+#include "rdma/lockable.h"
+#include "rdma/room.h"
+
 namespace ferry {
 
 RdmaTarget::RdmaTarget(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned)
     : line_(line), act_("let " + peer + " write to guest memory"), most_pinned_(most_pinned) {}
 
-Result<void> RdmaTarget::admit(const GuestMemory& memory) {
+Result<void> RdmaTarget::check(const GuestMemory& memory) const {
   if (memory.regions().size() > RdmaAdmission::k_most_regions) {
     return fail(Errc::unsupported, act_ + ": it has too many regions");
   }
@@ -17,30 +20,54 @@ Result<void> RdmaTarget::admit(const GuestMemory& memory) {
       return fail(Errc::unsupported, act_ + ": region '" + region.name + "' is not mapped");
     }
   }
-  const bool all = most_pinned_ == 0 || memory.total_bytes() <= most_pinned_;
-  return all ? admit_all(memory) : admit_in_chunks(memory);
+  return {};
 }
 
-Result<void> RdmaTarget::admit_all(const GuestMemory& memory) {
+/// Not with the line held: it takes as long as the memory is large.
+Result<std::vector<PinningDomain::Pin>> RdmaTarget::pin_all(const GuestMemory& memory) {
   std::vector<std::span<std::byte>> mapped;
   for (const MemoryRegion& region : memory.regions()) {
     mapped.emplace_back(region.host, region.length);
   }
-  // Not with the line held: it takes as long as the memory is large.
-  auto pins = FERRY_TRY(line_.domain().pin_all(mapped, DeviceMay::let_peers_write, act_));
+  return line_.domain().pin_all(mapped, DeviceMay::let_peers_write, act_);
+}
+
+Result<void> RdmaTarget::pin(const GuestMemory& memory, std::stop_token stop) {
+  FERRY_TRY(check(memory));
+  if (!may_pin_all_of(memory)) {
+    return line_.domain().chunks_of(memory, most_pinned_)->check_lockable(act_);
+  }
+  // All that can be known before the first page is touched.
+  FERRY_TRY(check_lockable(memory.total_bytes(), lock_limit(), act_));
+  FERRY_TRY(check_room(bytes_to_come(memory), memory_left(), act_));
+  FERRY_TRY(make_come(memory, stop, act_));
+  auto pins = FERRY_TRY(pin_all(memory));
+  const Held held = line_.hold();
+  if (withdrawn_) return fail(Errc::cancelled, act_ + ": it was withdrawn meanwhile");
+  kept_ = std::move(pins);
+  return {};
+}
+
+Result<void> RdmaTarget::admit(const GuestMemory& memory) {
+  FERRY_TRY(check(memory));
+  return may_pin_all_of(memory) ? admit_all(memory) : admit_in_chunks(memory);
+}
+
+Result<void> RdmaTarget::admit_all(const GuestMemory& memory) {
+  auto pins = FERRY_TRY(pin_all(memory));
   const Held held = line_.hold();
   if (withdrawn_) return fail(Errc::cancelled, act_ + ": it was withdrawn meanwhile");
   assert(pins_.empty() && !pool_);
   pins_ = std::move(pins);
   FERRY_TRY(line_.let_peer(held, QueuePair::PeerMay::write_too));
-  const auto regions = static_cast<std::uint32_t>(mapped.size());
+  const auto regions = static_cast<std::uint32_t>(memory.regions().size());
   line_.say(held, RdmaWord::admit, encode(RdmaAdmission{.regions = regions}));
-  for (std::uint32_t id = 0; id < regions; ++id) {
-    if (mapped[id].empty()) continue;
+  for (const MemoryRegion& region : memory.regions()) {
+    if (region.length == 0) continue;
     RdmaGrant grant;
-    grant.run = {id, 0, mapped[id].size()};
-    grant.address = reinterpret_cast<std::uint64_t>(mapped[id].data());
-    grant.key = pins_[id]->remote_key();
+    grant.run = {region.id, 0, region.length};
+    grant.address = reinterpret_cast<std::uint64_t>(region.host);
+    grant.key = pins_[region.id]->remote_key();
     line_.say(held, RdmaWord::grant, encode(grant));
   }
   return {};
@@ -63,6 +90,7 @@ Result<void> RdmaTarget::admit_in_chunks(const GuestMemory& memory) {
 
 void RdmaTarget::withdraw() noexcept {
   std::vector<PinningDomain::Pin> pins;  // go when the line is free: it takes a while
+  std::vector<PinningDomain::Pin> kept;
   std::shared_ptr<ChunkPool> pool;
   const Held held = line_.hold();
   const bool was_admitted = !pins_.empty() || pool_ != nullptr;
@@ -75,6 +103,7 @@ void RdmaTarget::withdraw() noexcept {
     }
   }
   pins.swap(pins_);
+  kept.swap(kept_);
   pool.swap(pool_);
   if (pool) pool->leave(*this);
 }

@@ -24,7 +24,8 @@ class RdmaTarget final : public PlacedTarget, private ChunkPool::Member {
   /// `line` outlives its use. `most_pinned` 0: all.
   RdmaTarget(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned);
 
-  /// Thread-safe, too.
+  /// Thread-safe, all three.
+  Result<void> pin(const GuestMemory& memory, std::stop_token stop) override;
   Result<void> admit(const GuestMemory& memory) override;
   void withdraw() noexcept override;
   /// Is of no concern to other channels any more. The line may go then; what is pinned goes with
@@ -39,6 +40,11 @@ class RdmaTarget final : public PlacedTarget, private ChunkPool::Member {
  private:
   using Held = RdmaLine::Held;
 
+  bool may_pin_all_of(const GuestMemory& memory) const noexcept {
+    return most_pinned_ == 0 || memory.total_bytes() <= most_pinned_;
+  }
+  Result<void> check(const GuestMemory& memory) const;
+  Result<std::vector<PinningDomain::Pin>> pin_all(const GuestMemory& memory);
   Result<void> admit_all(const GuestMemory& memory);
   Result<void> admit_in_chunks(const GuestMemory& memory);
   void wake() noexcept override;
@@ -48,6 +54,7 @@ class RdmaTarget final : public PlacedTarget, private ChunkPool::Member {
   const std::uint64_t most_pinned_;
 
   // Guarded by the line.
+  std::vector<PinningDomain::Pin> kept_;  // of what nobody is let into through this line
   std::vector<PinningDomain::Pin> pins_;
   std::shared_ptr<ChunkPool> pool_;
   bool withdrawn_ = false;

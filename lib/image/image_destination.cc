@@ -83,10 +83,12 @@ std::uint64_t end_of(Units kind, std::span<const std::byte> memory, std::uint64_
 
 /// Writes memory to the beginning of a file that is one hole; what is zeros stays one. What was
 /// written is given back, so that an image need not be in memory twice.
-Result<void> write_down(std::span<std::byte> memory, const OutputFile& output) {
+Result<void> write_down(std::span<std::byte> memory, const OutputFile& output,
+                        const std::stop_token& stop) {
   constexpr std::uint64_t k_most_at_once = 1024 * 1024;
   const MemoryRegion file{.length = memory.size(), .backing = Backing::file, .fd = output.fd()};
   for (std::uint64_t at = 0; at < memory.size();) {
+    if (stop.stop_requested()) return fail(Errc::cancelled, "write images down: cancelled");
     const auto window = memory.subspan(at, std::min(k_most_at_once, memory.size() - at));
     for (std::uint64_t begin = 0; begin < window.size();) {
       begin = end_of(Units::zeros, window, begin);
@@ -163,7 +165,7 @@ void ImageDestination::unmap() noexcept {
 
 Result<void> ImageDestination::prepare() {
   for (std::size_t i = 0; i < landings_.size(); ++i) {
-    FERRY_TRY(write_down(landings_[i], outputs_[i]));
+    FERRY_TRY(write_down(landings_[i], outputs_[i], options_.stop));
   }
   for (OutputFile& output : outputs_) FERRY_TRY(output.sync());
   // start() finds this out for certain; here the sender still hears of it before it gives the guest

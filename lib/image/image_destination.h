@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,8 @@ class ImageDestination final : public DestinationGuest {
     /// that ends in '/' is meant as a folder.
     std::filesystem::path path;
     Existing existing = Existing::keep;
+    /// Ends prepare() soon, where it writes down what was placed in memory.
+    std::stop_token stop{};
   };
 
   /// Checks all that can be known before a sender comes. Errc::system where the folder is missing
@@ -39,6 +42,7 @@ class ImageDestination final : public DestinationGuest {
   Result<GuestMemory> map_memory(const Layout& wanted) override;
   /// Regions have a mapping and no descriptor. Errc::system where there is not so much memory.
   Result<GuestMemory> map_placed_memory(const Layout& wanted) override;
+  /// Errc::cancelled after a stop request.
   Result<void> prepare() override;
   Result<void> start(const OwnerToken& token) override;
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "base/iovec_window.h"
 
@@ -65,6 +66,10 @@ Result<void> Link::put(const wire::PacketHeader& packet, std::span<const iovec> 
 Result<void> Link::settle() {
   const std::scoped_lock lock(writing_);
   return channel_->facets().placed_io->flush();
+}
+
+Result<void> Link::pin(const GuestMemory& memory, std::stop_token stop) {
+  return channel_->facets().placed_target->pin(memory, std::move(stop));
 }
 
 Result<void> Link::admit(const GuestMemory& memory) {

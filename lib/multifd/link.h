@@ -6,6 +6,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <vector>
 
 #include "ferry/channel.h"
@@ -62,6 +63,8 @@ class Link {
 
   /// Can the peer put pages straight into memory here?
   bool is_target() const noexcept { return channel_->facets().placed_target != nullptr; }
+  /// Thread-safe. PlacedTarget::pin(): blocks, and nobody else.
+  Result<void> pin(const GuestMemory& memory, std::stop_token stop);
   /// Thread-safe. Lets it: PlacedTarget::admit().
   Result<void> admit(const GuestMemory& memory);
   /// Thread-safe. Has it been let?

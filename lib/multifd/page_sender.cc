@@ -24,10 +24,13 @@ PageSender::PageSender(const GuestMemory& memory, const LaneOptions& options, La
 PageSender::~PageSender() { close(); }
 
 Result<void> PageSender::add_lane(Link& link) {
+  const auto index = static_cast<std::uint16_t>(lanes_.size());  // nobody else adds any
+  auto lane = std::make_unique<SendLane>(index, link, memory_, work_, options_,
+                                         unbounded_.get_token(), events_);
+  // Not with the list locked, which the heartbeat looks at.
+  FERRY_TRY(lane->attach());
   const std::scoped_lock lock(mutex_);
-  const auto index = static_cast<std::uint16_t>(lanes_.size());
-  lanes_.push_back(std::make_unique<SendLane>(index, link, memory_, work_, options_,
-                                              unbounded_.get_token(), events_));
+  lanes_.push_back(std::move(lane));
   return lanes_.back()->start();
 }
 

@@ -156,8 +156,6 @@ void SendLane::loop() {
   if (auto served = serve(); !served) events_.failed(std::move(served).error());
 }
 
-/// Pins what is mapped, where it is to be put from. A machine that allows too little of that is no
-/// reason to fail: what is pinned in any case are the staging buffers.
 Result<void> SendLane::attach() {
   const auto is_mapped = [](const MemoryRegion& region) { return region.host != nullptr; };
   if (!places_ || !std::ranges::any_of(memory_.regions(), is_mapped)) return {};
@@ -173,7 +171,6 @@ Result<void> SendLane::attach() {
 }
 
 Result<void> SendLane::serve() {
-  FERRY_TRY(attach());
   while (true) {
     if (const auto order = next_order()) {
       FERRY_TRY(obey(*order));

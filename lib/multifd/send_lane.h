@@ -70,6 +70,10 @@ class SendLane {
   /// The queue must be closed, and the link cancelled unless all is sent: waits for the thread.
   ~SendLane();
 
+  /// First of all: pins what is mapped, where it is to be put from. Blocks for as long as that is
+  /// large. A machine that allows too little of it is no reason to fail: what is pinned in any case
+  /// are the staging buffers.
+  Result<void> attach();
   /// Starts the thread. Errc::system.
   Result<void> start();
 
@@ -109,7 +113,6 @@ class SendLane {
   enum class Mapped { in_place, copied };
 
   void loop();
-  Result<void> attach();
   Result<void> serve();
   Result<void> obey(const Order& order);
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);

@@ -166,9 +166,14 @@ Result<void> Destination::on(const wire::LayoutFrame& frame) {
   if (memory_.layout() != frame.layout) {
     return fail(Errc::guest, "map memory: it is not what the sender's layout asks for");
   }
+  Link& link = conversation_->link();
   if (solo_) {
-    if (conversation_->link().is_target()) FERRY_TRY(conversation_->link().admit(memory_));
+    if (link.is_target()) FERRY_TRY(link.admit(memory_));
     receive_pages(1);
+  } else if (link.is_target()) {
+    // For all lanes, and before there is one: the source, which watches its rounds for pages that
+    // stand still, begins none until it has the answer.
+    FERRY_TRY(link.pin(memory_, over_.get_token()));
   }
   return conversation_->send(wire::LayoutAck{});
 }
@@ -344,6 +349,7 @@ void Destination::page_channel(const wire::Hello& hello, std::unique_ptr<Channel
 }
 
 void Destination::cut(Errc why) {
+  over_.request_stop();
   if (const auto pages = this->pages()) pages->cancel(why);
 }
 

@@ -70,6 +70,7 @@ class Destination {
   DestinationGuest& guest_;
   const ReceiveOptions& options_;
   const std::stop_token stop_;
+  std::stop_source over_;  // the session has failed
   Clock::time_point began_ = Clock::now();
   DestinationState state_ = DestinationState::waiting;
   GuestMemory memory_;

@@ -97,13 +97,17 @@ Result<void> RemoteRecipient::open_lanes() {
   }
   auto lanes = FERRY_TRY(block_on(runtime_.loop(), runtime_.loop().all(std::move(dials)), stop_));
 
-  const std::scoped_lock lock(mutex_);
-  for (Greeted& lane : lanes) {
-    Link& link = *links_.emplace_back(
-        std::make_unique<Link>(std::move(lane.channel), conversation_->liveness()));
-    if (cut_) link.cancel(Errc::cancelled);
-    FERRY_TRY(sender_.add_lane(link));
+  {
+    const std::scoped_lock lock(mutex_);
+    for (Greeted& lane : lanes) {
+      Link& link = *links_.emplace_back(
+          std::make_unique<Link>(std::move(lane.channel), conversation_->liveness()));
+      if (cut_) link.cancel(Errc::cancelled);
+    }
   }
+  // The list, which does not change any more, is not locked: memory is pinned here, before a round
+  // begins that is watched for pages that stand still.
+  for (const auto& link : links_) FERRY_TRY(sender_.add_lane(*link));
   return {};
 }
 

@@ -290,6 +290,11 @@ void make_sessions(const fs::path& all) {
   add(damaged, 1, packet(2, wire::k_end_round, 0, 0));
   corpus.add("damage", input_of({.seals = SessionScript::Seals::as_they_are, .steps = damaged}));
 
+  std::vector<Step> placed = greeting(1);
+  add(placed, 1, header_alone(packet(0, wire::k_stable | wire::k_placed, 2, 100)));
+  add(placed, 1, packet(1, wire::k_end_round, 0, 0));
+  corpus.add("placed-where-nobody-may", input_of({.steps = placed}));
+
   corpus.add("not-announced", input_of({.steps = {{1, encode(hello_of(wire::Role::page))}}}));
   corpus.add("http", input_of({.seals = SessionScript::Seals::as_they_are,
                                .steps = {{0, Bytes(40, std::byte{'G'})}}}));

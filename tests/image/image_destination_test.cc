@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <stop_token>
 #include <string>
 #include <utility>
 #include <vector>
@@ -107,6 +108,19 @@ TEST_F(ImageDestinationTest, WhatIsPlacedInMemoryIsWrittenDownAndHolesStayHoles)
   struct stat status {};
   ASSERT_EQ(::stat((folder_ / "a.img").c_str(), &status), 0);
   EXPECT_LE(status.st_blocks * 512, 1 << 20) << "four units have storage, or a block around each";
+}
+
+TEST_F(ImageDestinationTest, WhatIsPlacedIsNotWrittenDownOnceItIsToStop) {
+  std::stop_source stop;
+  auto images = ImageDestination::create({.path = folder_.path(), .stop = stop.get_token()});
+  ASSERT_TRUE(images);
+  ASSERT_TRUE((*images)->map_placed_memory(layout_of({{"a.img", 8 << 20}})));
+  stop.request_stop();
+  const auto prepared = (*images)->prepare();
+  ASSERT_FALSE(prepared);
+  EXPECT_EQ(prepared.error().code, Errc::cancelled);
+  images->reset();
+  EXPECT_THAT(folder_.names(), IsEmpty());
 }
 
 TEST_F(ImageDestinationTest, MoreThanTheMachineHasIsToldBeforeAnythingIsPlaced) {

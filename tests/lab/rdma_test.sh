@@ -69,4 +69,17 @@ fails 3 'no RDMA device serves this address' "$receive" -o x.img rdma://127.0.0.
 fails 8 'limit on locked memory (RLIMIT_MEMLOCK) is 64 KiB, and must be at least' \
   with_little_lockable "$send" guest.img rdma://10.9.0.1:4448
 kill %%
+
+# Of several images each would fit: what they need together is said before a page of them is pinned.
+for one in 1 2 3; do truncate -s 1400M "large-$one.img"; done
+mkdir several
+"$receive" -o several rdma://10.9.0.1:4449 > listening 2> said &
+receiver=$!
+until grep -q listening listening; do sleep 0.1; done
+fails 7 'not there yet' "$send" large-*.img rdma://10.9.0.1:4449
+status=0
+wait "$receiver" || status=$?
+cat said
+[ "$status" = 8 ] && grep -q 'are to be pinned and not there yet, and this machine has' said
+[ -z "$(ls several)" ]
 echo "all of rdma as it should be"

@@ -175,6 +175,7 @@ class PlacingChannel final : public Channel, private PlacedTarget {
   }
 
  private:
+  Result<void> pin(const GuestMemory&, std::stop_token) override { return {}; }
   Result<void> admit(const GuestMemory& memory) override {
     for (const MemoryRegion& region : memory.regions()) {
       if (region.host != nullptr || region.length == 0) continue;

@@ -217,9 +217,12 @@ class FabricQueuePair final : public QueuePair {
   }
 
   Result<void> post(std::span<const SendRequest> requests) override {
-    const std::lock_guard lock(state_->mutex);
-    const int sys = state_->faults.on_post ? state_->faults.on_post() : 0;
+    std::unique_lock lock(state_->mutex);
+    const auto on_post = state_->faults.on_post;
+    lock.unlock();
+    const int sys = on_post ? on_post() : 0;
     if (sys != 0) return fail_sys(Errc::system, sys, "post a request");
+    lock.lock();
     for (const SendRequest& request : requests) {
       auto fate = Completion::Fate::flushed;
       if (!queues_->failed) fate = state_->carry_out(*end_, request);

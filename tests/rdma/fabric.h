@@ -12,13 +12,13 @@
 
 namespace ferry::test {
 
-/// What is to go wrong. Asked with the fabric's mutex held, from any thread.
+/// What is to go wrong. Asked from any thread, with the fabric's mutex held but where it says else.
 struct Faults {
   /// Of a registration: an errno, or 0.
   std::function<int(std::span<std::byte>, DeviceMay)> on_register{};
   /// Of a request: how it ends, if not well. The queue pair then fails.
   std::function<std::optional<Completion::Fate>(const SendRequest&)> on_send{};
-  /// Of posting requests: an errno, or 0.
+  /// Of posting requests: an errno, or 0. Without the mutex: it may take as long as it wants.
   std::function<int()> on_post{};
   /// What the connection manager says in the place of something else.
   std::function<ConnectionEvent(ConnectionEvent)> on_event{};

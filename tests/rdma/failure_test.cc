@@ -1,7 +1,9 @@
 // What a device, a connection manager or a peer may do wrong, and no device here does.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <optional>
 #include <string>
 #include <thread>
@@ -64,6 +66,19 @@ TEST_F(RdmaFailure, OfAQueueThatIsFullIsFinal) {
   EXPECT_EQ(code_of(write_all(*lane_.source, "y")), Errc::system);
   EXPECT_EQ(code_of(read_once(*lane_.source)), Errc::system);
   EXPECT_EQ(code_of(read_once(*lane_.target)), Errc::disconnected);
+}
+
+/// In the thread that posts for a device that is slow to be told.
+TEST_F(RdmaFailure, OfAQueueThatIsFullIsHeardOfByWhoeverWrites) {
+  std::atomic<int> posts = 0;
+  const std::thread::id here = std::this_thread::get_id();
+  pair_.fabric().set_faults({.on_post = [&] {
+    if (++posts > 1 && std::this_thread::get_id() != here) return ENOMEM;
+    work_for(std::chrono::milliseconds(1));
+    return 0;
+  }});
+  EXPECT_EQ(write_until_failure(*lane_.source).code, Errc::system);
+  EXPECT_EQ(posts, 2);
 }
 
 TEST_F(RdmaFailure, ReachesABlockedReader) {

@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <iterator>
 #include <optional>
@@ -15,9 +17,6 @@
 
 namespace ferry::test {
 namespace {
-
-constexpr std::size_t k_mib = 1 << 20;
-constexpr std::size_t k_page = k_unit_bytes;
 
 class RdmaPlacedPages : public testing::TestWithParam<Device> {
  protected:
@@ -329,6 +328,67 @@ TEST_F(RdmaPinning, ThatFailsHalfWayLeavesNothingPinned) {
   calls = 0;
   const auto attached = lane->source->facets().placed_io->attach(guest.memory());
   EXPECT_EQ(code_of(attached), Errc::system);
+}
+
+TEST_F(RdmaPinning, AheadOfTheLanesLetsNobodyInAndServesThemAll) {
+  const RdmaGuest from({k_mib}, 14);
+  const RdmaGuest to({k_mib});
+  auto control = pair_.connect();
+  auto lane = pair_.connect();
+  ASSERT_TRUE(control && lane);
+  PlacedTarget& ahead = *control->target->facets().placed_target;
+  ASSERT_TRUE(ahead.pin(to.memory(), {}));
+  EXPECT_EQ(fabric_.bytes_for_peers(), k_mib);
+  fabric_.set_faults({.on_register = [](std::span<std::byte>, DeviceMay may) {
+    return may == DeviceMay::let_peers_write ? ENOMEM : 0;  // nothing of it is left to be done
+  }});
+  ASSERT_TRUE(lane->target->facets().placed_target->admit(to.memory()));
+
+  PlacedIo& io = *control->source->facets().placed_io;
+  ASSERT_TRUE(io.attach(from.memory()));
+  std::optional<Result<void>> done;
+  BlockedThread writer([&] { done = io.put({0, 0, k_page}, from.at({0, 0, k_page})); });
+  writer.wait_until_asleep();
+  control->source->cancel();
+  writer.join();
+  EXPECT_EQ(code_of(*done), Errc::cancelled) << "it was never admitted";
+  lane->target->facets().placed_target->withdraw();
+  EXPECT_EQ(fabric_.bytes_for_peers(), k_mib);
+  ahead.withdraw();
+  EXPECT_EQ(fabric_.bytes_for_peers(), 0u);
+}
+
+/// As soft RoCE does, which writes the pages in the thread that asks for it.
+TEST_F(RdmaPinning, ADeviceThatWorksWhileItIsToldDoesNotHoldUpTheLane) {
+  const RdmaGuest from({8 * k_page}, 15);
+  const RdmaGuest to({8 * k_page});
+  auto lane = pair_.connect();
+  ASSERT_TRUE(lane);
+  PlacedIo& io = *lane->source->facets().placed_io;
+  ASSERT_TRUE(io.attach(from.memory()));
+  ASSERT_TRUE(lane->target->facets().placed_target->admit(to.memory()));
+  const std::thread::id here = std::this_thread::get_id();
+  std::atomic<bool> may_end = false;
+  fabric_.set_faults({.on_post = [&] {
+    if (std::this_thread::get_id() == here) {
+      work_for(std::chrono::milliseconds(1));
+    } else {
+      may_end.wait(false);
+    }
+    return 0;
+  }});
+  ASSERT_TRUE(io.put({0, 0, k_page}, from.at({0, 0, k_page})));
+  // From here on every post takes until may_end, and this would never get there.
+  for (std::size_t page = 1; page < 8; ++page) {
+    ASSERT_TRUE(io.put({0, page * k_page, k_page}, from.at({0, page * k_page, k_page})));
+  }
+  ASSERT_TRUE(write_all(*lane->source, "x"));
+  EXPECT_TRUE(std::ranges::equal(to.at({0, k_page, k_page}), std::vector<std::byte>(k_page)));
+  may_end = true;
+  may_end.notify_all();
+  EXPECT_EQ(read_all(*lane->target, 1), "x");
+  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0))) << "in their order";
+  EXPECT_TRUE(io.flush());
 }
 
 TEST_F(RdmaPinning, GoesWithTheChannels) {

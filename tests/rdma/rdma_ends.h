@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <optional>
 #include <random>
@@ -19,6 +21,9 @@
 #include "tests/rdma/fabric.h"
 
 namespace ferry::test {
+
+inline constexpr std::size_t k_mib = 1 << 20;
+inline constexpr std::size_t k_page = k_unit_bytes;
 
 enum class Device { none, of_this_host };
 
@@ -68,6 +73,16 @@ class RdmaPair {
   std::unique_ptr<Listener> listener_;
   std::optional<Error> why_not_;
 };
+
+/// Works on the processor, of this thread.
+inline void work_for(std::chrono::nanoseconds time) {
+  const auto used = [] {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+  };
+  for (const auto before = used(); used() - before < time;) continue;
+}
 
 /// A guest's memory, mapped.
 class RdmaGuest {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -163,6 +164,11 @@ class PlacedIo {
 /// no call of ours. The facet of a channel whose device writes there by itself (RDMA).
 class PlacedTarget {
  public:
+  /// Ahead of admit(), what of it takes as long as `memory` is large: registers and pins it as far
+  /// as the transport needs. Lets nobody in. Whatever channel admits its peer to it then finds it
+  /// pinned, until this one's withdraw(). Once; fails as admit() does, and soon after a stop request
+  /// with Errc::cancelled. Thread-safe.
+  virtual Result<void> pin(const GuestMemory& memory, std::stop_token stop) = 0;
   /// Lets the peer put into `memory`, and into nothing else, until withdraw(). Registers it, and
   /// pins it as the transport needs; the peer's first put waits until this is done. Once; `memory`
   /// must stay mapped until withdraw(). A region that is not mapped is Errc::unsupported; too
