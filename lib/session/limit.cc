@@ -32,6 +32,14 @@ std::string sentence(const Reason& reason, double total, std::string_view of) {
                      of);
 }
 
+double time(nanoseconds part) { return static_cast<double>(part.count()); }
+
+LaneTimes sum_of(std::span<const LaneReport> lanes) {
+  LaneTimes times;
+  for (const LaneReport& lane : lanes) times += lane.times;
+  return times;
+}
+
 double busy(const wire::LaneTimesFrame& times) {
   return static_cast<double>(times.copying) + static_cast<double>(times.decrypting) +
          static_cast<double>(times.checking) + static_cast<double>(times.placing);
@@ -56,16 +64,9 @@ std::string of_receiver(const wire::LaneTimesFrame& times, std::uint64_t wire_by
 
 std::string what_limited(std::span<const LaneReport> sender,
                          const std::optional<wire::LaneTimesFrame>& receiver) {
-  LaneTimes times;
-  std::uint64_t wire_bytes = 0;
-  for (const LaneReport& lane : sender) {
-    times += lane.times;
-    wire_bytes += lane.wire_bytes;
-  }
-  const auto total = static_cast<double>(times.total().count());
+  const LaneTimes times = sum_of(sender);
+  const double total = time(times.total());
   if (times.total() < k_least) return {};
-
-  const auto time = [](nanoseconds part) { return static_cast<double>(part.count()); };
   const std::string_view waiting = "waiting for the receiver";
   const std::string_view line = "the line: blocked on the socket";
   const Reason reason = largest(std::array{
@@ -81,9 +82,26 @@ std::string what_limited(std::span<const LaneReport> sender,
   });
   const bool ours_wait = reason.text == line || reason.text == waiting;
   if (ours_wait && receiver && busy(*receiver) > static_cast<double>(receiver->waiting)) {
+    std::uint64_t wire_bytes = 0;
+    for (const LaneReport& lane : sender) wire_bytes += lane.wire_bytes;
     return of_receiver(*receiver, wire_bytes);
   }
   return sentence(reason, total, "lane");
+}
+
+std::string what_limited_in_file(std::span<const LaneReport> lanes, FileWork work) {
+  const LaneTimes times = sum_of(lanes);
+  if (times.total() < k_least) return {};
+  const bool saving = work == FileWork::save;
+  const Reason reason = largest(std::array{
+      Reason{"the bound on bandwidth", time(times.bandwidth)},
+      Reason{saving ? "reading the guest's memory or image" : "reading the file", time(times.read)},
+      Reason{saving ? "the CPU: zeros and checksums" : "the CPU: checksums", time(times.checksum)},
+      Reason{saving ? "writing the file" : "writing to the guest's memory or image",
+             time(times.place)},
+      Reason{saving ? "the rounds: lanes without work" : "lanes without work", time(times.idle)},
+  });
+  return sentence(reason, time(times.total()), "lane");
 }
 
 }  // namespace ferry

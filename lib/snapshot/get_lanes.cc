@@ -16,11 +16,17 @@ class GetLane {
       : reader_(reader), io_(std::move(io)), sink_(sink) {}
 
   Result<void> serve(WorkQueue& work) {
-    while (const auto item = work.pop()) {
+    while (const auto item = next(work)) {
       FERRY_TRY(begin(item->run));
     }
     while (!under_way_.empty()) FERRY_TRY(end_oldest());
+    clock_.turn_to(nullptr);
     return {};
+  }
+
+  /// When its thread has ended.
+  LaneReport report(unsigned lane) const {
+    return {.lane = lane, .wire_bytes = bytes_, .packets = runs_, .times = clock_.times()};
   }
 
  private:
@@ -29,12 +35,21 @@ class GetLane {
     std::span<const std::byte> bytes;
   };
 
+  std::optional<PageWork> next(WorkQueue& work) {
+    clock_.turn_to(&LaneTimes::idle);
+    auto item = work.pop();
+    clock_.turn_to(&LaneTimes::read);
+    return item;
+  }
+
   Result<void> begin(const PageRun& run) {
     if (under_way_.size() == io_->depth()) FERRY_TRY(end_oldest());
     std::span<std::byte> into = sink_.room_for(run);
     if (into.empty()) into = FERRY_TRY(io_->staging()).first(run.length);
     FERRY_TRY(io_->get(run, into));
     under_way_.push_back({run, into});
+    bytes_ += run.length;
+    ++runs_;
     return {};
   }
 
@@ -42,8 +57,14 @@ class GetLane {
     FERRY_TRY(io_->settle());
     const Reading read = under_way_.front();
     under_way_.pop_front();
+    clock_.turn_to(&LaneTimes::checksum);
     auto damaged = reader_.damaged_in(read.run, read.bytes);
-    if (damaged) return sink_.take(read.run, read.bytes, *damaged);
+    clock_.turn_to(&LaneTimes::place);
+    if (damaged) {
+      auto taken = sink_.take(read.run, read.bytes, *damaged);
+      clock_.turn_to(&LaneTimes::read);
+      return taken;
+    }
     if (damaged.error().code != Errc::integrity) return std::unexpected(damaged.error());
     return sink_.lost(read.run, damaged.error());
   }
@@ -52,6 +73,9 @@ class GetLane {
   const std::unique_ptr<PlacedIo> io_;
   PageSink& sink_;
   std::deque<Reading> under_way_;
+  PhaseClock clock_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t runs_ = 0;
 };
 
 void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
@@ -68,8 +92,8 @@ void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
 
 }  // namespace
 
-Result<void> read_pages(const SnapshotReader& reader, unsigned lanes, const std::stop_token& stop,
-                        PageSink& sink) {
+Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, unsigned lanes,
+                                           const std::stop_token& stop, PageSink& sink) {
   lanes = std::max(lanes, 1u);
   std::vector<std::unique_ptr<GetLane>> readers;
   for (unsigned lane = 0; lane < lanes; ++lane) {
@@ -84,7 +108,12 @@ Result<void> read_pages(const SnapshotReader& reader, unsigned lanes, const std:
                          return readers[lane]->serve(work);
                        }));
   submit_all(reader, crew);
-  return crew.finish();
+  FERRY_TRY(crew.finish());
+  std::vector<LaneReport> reports;
+  for (const auto& lane : readers) {
+    reports.push_back(lane->report(static_cast<unsigned>(reports.size())));
+  }
+  return reports;
 }
 
 }  // namespace ferry

@@ -25,8 +25,8 @@ class PageSink {
 };
 
 /// Reads every unit that is present, each once, over `lanes` lanes; blocks until `sink` has taken
-/// all of them, or the first failure. A stop request is Errc::cancelled.
-Result<void> read_pages(const SnapshotReader& reader, unsigned lanes, const std::stop_token& stop,
-                        PageSink& sink);
+/// all of them, or the first failure. A stop request is Errc::cancelled. Gives what each lane did.
+Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, unsigned lanes,
+                                           const std::stop_token& stop, PageSink& sink);
 
 }  // namespace ferry
