@@ -185,7 +185,9 @@ Result<void> ferry_receive(const Side& side, std::span<std::byte> memory,
   const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
   StillDestination guest(memory);
   ReceiveOptions options;
-  options.observer.listening = [&side](const Uri& local) { write_line(side.out, local.text()); };
+  options.observer.listening = [&side](const Uri& local, Reach) {
+    write_line(side.out, local.text());
+  };
   return measured(
       side, [&] { return as_result(receive(*runtime, guest, address_for(transfer), options)); });
 }

@@ -29,6 +29,7 @@ class HandshakeListener final : public Listener {
   Task<std::unique_ptr<Channel>> accept() override { return handshakes_.next(); }
 
   Uri local() const override { return local_; }
+  Reach reach() const noexcept override { return inner_->reach(); }
 
  private:
   Task<void> serve() {

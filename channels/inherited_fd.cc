@@ -100,7 +100,10 @@ Uri address_of(int socket, const Uri& otherwise) {
 class InheritedListener final : public Listener {
  public:
   InheritedListener(EventLoop& loop, UniqueFd socket, const Uri& uri)
-      : loop_(loop), local_(address_of(socket.get(), uri)), sockets_(std::move(socket)) {}
+      : loop_(loop),
+        local_(address_of(socket.get(), uri)),
+        reach_(reach_of(local_address(socket.get()))),
+        sockets_(std::move(socket)) {}
 
   Task<std::unique_ptr<Channel>> accept() override {
     std::string act = "accept on " + local_.text();
@@ -109,10 +112,12 @@ class InheritedListener final : public Listener {
     co_return std::move(channel);
   }
   Uri local() const override { return local_; }
+  Reach reach() const noexcept override { return reach_; }
 
  private:
   EventLoop& loop_;
   const Uri local_;
+  const Reach reach_;
   ListeningSockets sockets_;
 };
 

@@ -34,10 +34,23 @@ Task<std::unique_ptr<Channel>> connect_tcp(EventLoop& loop, TcpOptions options, 
   co_return channel_over(std::move(fd), to.shown(), options.kind);
 }
 
+/// As far as the address that leads farthest.
+Reach reach_of(const std::vector<UniqueFd>& sockets) {
+  Reach reach = Reach::this_host;
+  for (const UniqueFd& socket : sockets) {
+    reach = std::max(reach, reach_of(local_address(socket.get())));
+  }
+  return reach;
+}
+
 class TcpListener final : public Listener {
  public:
   TcpListener(EventLoop& loop, std::vector<UniqueFd> sockets, Uri at, TcpKind kind)
-      : loop_(loop), sockets_(std::move(sockets)), local_(std::move(at)), kind_(kind) {
+      : loop_(loop),
+        reach_(reach_of(sockets)),
+        sockets_(std::move(sockets)),
+        local_(std::move(at)),
+        kind_(kind) {
     const SocketAddress bound = local_address(sockets_.first());
     local_.port = port_of(bound);
     // Every listener on all addresses hears 127.0.0.1; "localhost" may name ::1 first, which is
@@ -54,9 +67,11 @@ class TcpListener final : public Listener {
   }
 
   Uri local() const override { return local_; }
+  Reach reach() const noexcept override { return reach_; }
 
  private:
   EventLoop& loop_;
+  const Reach reach_;
   ListeningSockets sockets_;
   Uri local_;
   const TcpKind kind_;

@@ -98,6 +98,7 @@ class UnixListener final : public Listener {
   }
 
   Uri local() const override { return local_; }
+  Reach reach() const noexcept override { return Reach::this_host; }
 
  private:
   EventLoop& loop_;

@@ -37,7 +37,9 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   options.channels = command.lanes;
   options.timeout = command.common.timeout;
   options.max_state_bytes = 0;  // an image has none
-  options.observer.listening = [&](const Uri& local) { console.listening(local, command.at); };
+  options.observer.listening = [&](const Uri& local, Reach reach) {
+    console.listening(local, reach);
+  };
   options.observer.connected = [&](const ChannelInfo& info) {
     const std::string text = not_encrypted_text(info);
     if (!text.empty()) console.warning(text);

@@ -50,11 +50,12 @@ Task<std::unique_ptr<Channel>> connect_rdma(EventLoop& loop, std::shared_ptr<Ver
 
 class RdmaListener final : public Listener {
  public:
-  RdmaListener(EventLoop& loop, std::unique_ptr<ListeningConnection> door, Uri local,
+  RdmaListener(EventLoop& loop, std::unique_ptr<ListeningConnection> door, Uri local, Reach reach,
                RdmaOptions options)
       : loop_(loop),
         door_(std::move(door)),
         local_(std::move(local)),
+        reach_(reach),
         options_(options),
         handshakes_(loop, k_most_handshakes),
         serving_(loop) {
@@ -64,6 +65,7 @@ class RdmaListener final : public Listener {
   Task<std::unique_ptr<Channel>> accept() override { return handshakes_.next(); }
 
   Uri local() const override { return local_; }
+  Reach reach() const noexcept override { return reach_; }
 
  private:
   Task<void> serve() {
@@ -94,6 +96,7 @@ class RdmaListener final : public Listener {
   EventLoop& loop_;
   std::unique_ptr<ListeningConnection> door_;
   const Uri local_;
+  const Reach reach_;
   const RdmaOptions options_;
   PinningDomains domains_;
   Handshakes handshakes_;
@@ -134,7 +137,8 @@ Task<std::unique_ptr<Listener>> listen_rdma(EventLoop& loop, std::shared_ptr<Ver
   if (!door && is_any(address)) door = verbs->listen(any_address(AF_INET, at.port));
   if (!door) co_return not_listening(std::move(door).error(), act);
   at.port = (*door)->port();
-  co_return std::make_unique<RdmaListener>(loop, *std::move(door), std::move(at), options);
+  co_return std::make_unique<RdmaListener>(loop, *std::move(door), std::move(at), reach_of(address),
+                                           options);
 }
 
 class RdmaTransport final : public Transport {

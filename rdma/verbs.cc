@@ -72,15 +72,6 @@ SocketAddress value_of(const sockaddr* from) noexcept {
   return address;
 }
 
-/// The connection manager lends it a device to listen with, but nobody connects there.
-bool is_loopback(const SocketAddress& address) noexcept {
-  if (address.family() == AF_INET6) {
-    return IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_addr);
-  }
-  const auto& v4 = reinterpret_cast<const sockaddr_in&>(address.storage);
-  return address.family() == AF_INET && ntohl(v4.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-}
-
 ConnectionEvent::Kind kind_of(const rdma_cm_event& event) noexcept {
   using enum ConnectionEvent::Kind;
   switch (event.event) {
@@ -239,6 +230,7 @@ class RdmaCore final : public Verbs {
   Result<std::unique_ptr<ListeningConnection>> listen(const SocketAddress& at) override {
     EventChannel channel = FERRY_TRY(make_event_channel());
     Id id = FERRY_TRY(make_id(channel.get()));
+    // The connection manager lends it a device to listen with, but nobody connects there.
     if (is_loopback(at)) return fail_sys(Errc::unreachable, ENODEV, "bind");
     if (::rdma_bind_addr(id.get(), as_given(at)) != 0 || ::rdma_listen(id.get(), k_backlog) != 0) {
       return fail_sys(Errc::unreachable, errno, "bind");

@@ -150,7 +150,7 @@ Ending run_to_the_end(Guest& guest, const Options& options, const std::stop_toke
 Ending arrive(ferry::Runtime& runtime, Guest& guest, const Options& options,
               const std::stop_token& stop) {
   ferry::ReceiveOptions receive;
-  receive.observer.listening = [](const ferry::Uri& local) {
+  receive.observer.listening = [](const ferry::Uri& local, ferry::Reach) {
     say({{"event", "listening"}, {"uri", local.text()}});
   };
   const ferry::Outcome outcome = ferry::receive(runtime, guest, options.incoming, receive, stop);

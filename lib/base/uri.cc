@@ -15,7 +15,16 @@ namespace ferry {
 namespace {
 
 /// What follows a scheme.
-enum class Form { host_and_port, host_port_and_path, path, command, number, nothing };
+enum class Form {
+  host_and_port,
+  cid_and_port,  // the number of a virtual machine in the place of a host
+  host_port_and_path,
+  path,
+  path_or_name,  // '@name' has no file
+  command,
+  number,
+  standard_streams,  // nothing: the line is there already
+};
 
 struct SchemeForm {
   std::string_view scheme;
@@ -25,17 +34,17 @@ struct SchemeForm {
 
 constexpr std::array k_scheme_forms = {
     SchemeForm{"tcp", Form::host_and_port, true},
-    SchemeForm{"vsock", Form::host_and_port, true},
+    SchemeForm{"vsock", Form::cid_and_port, true},
     SchemeForm{"rdma", Form::host_and_port, true},
     SchemeForm{"rdma+tls", Form::host_and_port, false},
     SchemeForm{"tls", Form::host_and_port, false},
     SchemeForm{"ws", Form::host_port_and_path, false},
     SchemeForm{"wss", Form::host_port_and_path, false},
-    SchemeForm{"unix", Form::path, true},
+    SchemeForm{"unix", Form::path_or_name, true},
     SchemeForm{"file", Form::path, true},
     SchemeForm{"exec", Form::command, true},
     SchemeForm{"fd", Form::number, true},
-    SchemeForm{"stdio", Form::nothing, true},
+    SchemeForm{"stdio", Form::standard_streams, true},
 };
 
 /// A scheme of a transport that others added takes host, port and path.
@@ -144,12 +153,14 @@ class Parser {
         return {};
       case Form::number:
         return parse_descriptor(rest);
-      case Form::nothing:
-        if (!rest.empty()) return wrong("nothing may follow 'stdio:'");
+      case Form::standard_streams:
+        if (!rest.empty()) return wrong("nothing may follow '" + uri_.scheme + ":'");
         return {};
       case Form::host_and_port:
+      case Form::cid_and_port:
       case Form::host_port_and_path:
       case Form::path:
+      case Form::path_or_name:
         break;
     }
     if (rest.starts_with("//")) return parse_long_form(scheme.form, rest.substr(2));
@@ -157,7 +168,7 @@ class Parser {
       return wrong("'//' must follow '" + uri_.scheme + ":'",
                    "write " + uri_.scheme + "://host:port");
     }
-    return scheme.form == Form::path ? take_path(std::string(rest)) : parse_host_and_port(rest);
+    return parse_place(scheme.form, rest);
   }
 
   Result<void> parse_descriptor(std::string_view rest) {
@@ -170,25 +181,57 @@ class Parser {
   Result<void> parse_long_form(Form form, std::string_view rest) {
     const auto [address, query] = cut(rest, '?');
     if (query) FERRY_TRY(parse_query(*query));
-    if (form == Form::host_and_port) return parse_host_and_port(address);
     if (form == Form::host_port_and_path) {
       const std::string_view authority = address.substr(0, address.find('/'));
       uri_.path = FERRY_TRY(decode_percent(address.substr(authority.size())));
       return parse_host_and_port(authority);
     }
-    return take_path(FERRY_TRY(decode_percent(address)));
+    if (form == Form::host_and_port || form == Form::cid_and_port)
+      return parse_place(form, address);
+    return parse_place(form, FERRY_TRY(decode_percent(address)));
   }
 
-  Result<void> take_path(std::string path) {
+  /// What the short form is all of, and the long one begins with.
+  Result<void> parse_place(Form form, std::string_view address) {
+    switch (form) {
+      case Form::cid_and_port:
+        return parse_cid_and_port(address);
+      case Form::path_or_name:
+        return address.starts_with('@') ? take_name(address) : take_path(address);
+      case Form::path:
+        return take_path(address);
+      default:
+        return parse_host_and_port(address);
+    }
+  }
+
+  Result<void> take_name(std::string_view name) {
+    if (name.size() == 1) {
+      return wrong("the abstract name is missing", "write " + uri_.scheme + "://@name");
+    }
+    uri_.path = name;
+    return {};
+  }
+
+  Result<void> take_path(std::string_view path) {
     const std::string example = uri_.scheme + ":///path";
     if (path.empty()) return wrong("the path is missing", "write " + example);
-    if (path.starts_with('@') && uri_.scheme == "unix") {
-      if (path.size() == 1) return wrong("the abstract name is missing", "write unix://@name");
-    } else if (!path.starts_with('/')) {
+    if (!path.starts_with('/')) {
       return wrong("the path must begin with '/'", "write " + example);
     }
-    uri_.path = std::move(path);
+    uri_.path = path;
     return {};
+  }
+
+  Result<void> parse_cid_and_port(std::string_view address) {
+    if (address.starts_with('[')) {
+      return wrong("a cid stands in no brackets", "brackets are for IPv6 alone");
+    }
+    const std::string_view cid = address.substr(0, address.find(':'));
+    if (!cid.empty() && !decimal<std::uint32_t>(cid)) {
+      return wrong("a " + uri_.scheme + " address is a number (cid) from 0 to 4294967295");
+    }
+    return parse_host_and_port(address);
   }
 
   Result<void> parse_host_and_port(std::string_view address) {
@@ -196,9 +239,6 @@ class Parser {
     const auto [host, port] = cut(address, ':');
     if (port && port->contains(':')) {
       return wrong("too many colons", "an IPv6 address stands in brackets: [::1]:4446");
-    }
-    if (uri_.scheme == "vsock" && !host.empty() && !decimal<std::uint32_t>(host)) {
-      return wrong("a vsock address is a number (cid) from 0 to 4294967295");
     }
     if (!std::ranges::all_of(host, is_name))
       return wrong(quoted(host) + " is not the name of a host");
@@ -214,7 +254,7 @@ class Parser {
     in6_addr ignored;
     const bool sound = inet_pton(AF_INET6, std::string(literal).c_str(), &ignored) == 1 &&
                        (!zone || (!zone->empty() && std::ranges::all_of(*zone, is_name)));
-    if (!sound || uri_.scheme == "vsock") {
+    if (!sound) {
       return wrong(quoted(host) + " is not an IPv6 address", "brackets are for IPv6 alone");
     }
     uri_.host = host;
@@ -275,6 +315,8 @@ class Parser {
 
 Result<Uri> Uri::parse(std::string_view text) { return Parser(text).parse(); }
 
+bool Uri::is_standard_streams() const { return form_of(scheme).form == Form::standard_streams; }
+
 std::string Uri::shown() const {
   Uri other = *this;
   if (const auto key = other.query.find("key"); key != other.query.end()) key->second = "...";
@@ -286,12 +328,14 @@ std::string Uri::text() const {
   switch (form_of(scheme).form) {
     case Form::command:
     case Form::number:
-    case Form::nothing:
+    case Form::standard_streams:
       return out + ":" + path;
     case Form::path:
+    case Form::path_or_name:
       out += "://" + encode_percent(path, "?");
       break;
     case Form::host_and_port:
+    case Form::cid_and_port:
     case Form::host_port_and_path:
       out += host.contains(':') ? "://[" + host + "]" : "://" + host;
       // Where there is nothing but a path, it need not look like a port's.

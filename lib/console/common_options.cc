@@ -12,10 +12,9 @@
 namespace ferry {
 namespace {
 
-/// Is it the address whose line is standard input and output?
-bool is_stdio(std::string_view argument) {
+bool takes_standard_streams(std::string_view argument) {
   const Result<Uri> uri = Uri::parse(argument);
-  return uri && uri->scheme == "stdio";
+  return uri && uri->is_standard_streams();
 }
 
 /// What --rdma-pin says: bytes, or 0 for all.
@@ -68,7 +67,8 @@ Result<CommonOptions> common_options(const CommandLine& line, std::string_view c
   if (const auto size = line.text("rdma-pin")) {
     common.runtime.rdma.most_pinned = FERRY_TRY(rdma_pin(*size));
   }
-  if (common.format == Console::Format::json && std::ranges::any_of(line.words(), is_stdio)) {
+  if (common.format == Console::Format::json &&
+      std::ranges::any_of(line.words(), takes_standard_streams)) {
     return fail(Errc::usage, "--json: standard output is the line to the peer with stdio:",
                 "say --json on the other side");
   }
@@ -89,7 +89,7 @@ Console::Format format_asked_for(std::span<const char* const> arguments) noexcep
 }
 
 int output_for(std::span<const char* const> arguments) {
-  return std::ranges::any_of(arguments, is_stdio) ? -1 : STDOUT_FILENO;
+  return std::ranges::any_of(arguments, takes_standard_streams) ? -1 : STDOUT_FILENO;
 }
 
 }  // namespace ferry

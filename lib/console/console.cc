@@ -45,27 +45,6 @@ std::size_t terminal_columns(int fd) {
   return size.ws_col;
 }
 
-bool is_wildcard(std::string_view host) {
-  return host.empty() || host == "0.0.0.0" || host == "::" || host == "*";
-}
-
-/// A UNIX socket, and other places that no address leads to. A WebSocket's path stands behind one.
-bool is_only_a_path(const Uri& local) { return !local.path.empty() && local.host.empty(); }
-
-/// Of a socket that somebody else has opened (fd:) `local` alone says where it is, and it says
-/// "localhost" where that is on all addresses: one of this host is in figures there.
-bool is_on_all_addresses(const Uri& local, const Uri& asked) {
-  if (is_only_a_path(local)) return false;
-  return asked.scheme == "fd" ? local.host == "localhost" : is_wildcard(asked.host);
-}
-
-bool is_this_host_only(const Uri& local, const Uri& asked) {
-  if (is_only_a_path(local)) return true;
-  if (is_on_all_addresses(local, asked)) return false;
-  const std::string& host = asked.scheme == "fd" ? local.host : asked.host;
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
 std::string in_shell_quotes(std::string_view text) {
   std::string quoted = "'";
   for (const char letter : text) {
@@ -100,14 +79,14 @@ const Error& reason_of(const Outcome& outcome) {
 Console::Console(Options options)
     : options_(std::move(options)), terminal_(::isatty(options_.err) == 1) {}
 
-void Console::listening(const Uri& local, const Uri& asked) {
+void Console::listening(const Uri& local, Reach reach) {
   const std::scoped_lock lock(mutex_);
-  const std::string command = send_command(local, asked);
+  const std::string command = send_command(local, reach);
   if (is_json()) return say(options_.out, listening_event(local, command));
   say(options_.out, "listening on " + escaped(local.text()));
   if (!talks_to_people()) return;
-  say(options_.err, (is_this_host_only(local, asked) ? "on this host: " : "on the other host: ") +
-                        escaped(command));
+  say(options_.err,
+      (reach == Reach::this_host ? "on this host: " : "on the other host: ") + escaped(command));
 }
 
 void Console::progress(const Progress& progress) {
@@ -187,11 +166,9 @@ void Console::wipe_progress() {
   progress_columns_ = 0;
 }
 
-std::string send_command(const Uri& local, const Uri& asked) {
+std::string send_command(const Uri& local, Reach reach) {
   Uri shown = local;
-  // A vsock has a number and no name, and `local` has the one that serves others.
-  const bool has_a_name = asked.scheme != "vsock";
-  if (has_a_name && is_on_all_addresses(local, asked)) shown.host = host_name();
+  if (reach == Reach::every_address) shown.host = host_name();
   return "migrate-send IMAGE " + in_shell_quotes(shown.text());
 }
 

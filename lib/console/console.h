@@ -38,9 +38,8 @@ class Console {
 
   explicit Console(Options options);
 
-  /// Where senders may come, and the line that a person runs there. `asked` is what the receiver
-  /// was told: only it says whether other hosts can come in.
-  void listening(const Uri& local, const Uri& asked);
+  /// Where senders may come, and the line that a person runs there.
+  void listening(const Uri& local, Reach reach);
   void progress(const Progress& progress);
   void warning(std::string_view text);
   /// What was asked for, in lines for people (with Chatter::errors_only too: it is all that the
@@ -67,9 +66,9 @@ class Console {
   std::size_t progress_columns_ = 0;  // of the progress line that stands on the terminal
 };
 
-/// The command that a person runs elsewhere to send to `local`, quoted for a shell. "" and wildcard
-/// hosts in `asked` become this host's name.
-std::string send_command(const Uri& local, const Uri& asked);
+/// The command that a person runs elsewhere to send to `local`, quoted for a shell. Where every
+/// address of this host leads there, it has the host's name.
+std::string send_command(const Uri& local, Reach reach);
 
 /// "1.00 GiB in 0.52 s, 1.92 GiB/s: every 4 KiB checked, transcript equal on both sides".
 std::string done_text(const Report& report);

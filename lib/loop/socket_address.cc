@@ -154,6 +154,18 @@ bool is_any(const SocketAddress& address) noexcept {
   return false;
 }
 
+bool is_loopback(const SocketAddress& address) noexcept {
+  if (address.family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&as_v6(address).sin6_addr);
+  return address.family() == AF_INET &&
+         ntohl(as_v4(address).sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+Reach reach_of(const SocketAddress& bound) noexcept {
+  if (is_any(bound)) return Reach::every_address;
+  const bool here = bound.family() == AF_UNIX || is_loopback(bound);
+  return here ? Reach::this_host : Reach::this_address;
+}
+
 std::string host_text(const SocketAddress& address) {
   std::array<char, NI_MAXHOST> host{};
   if (::getnameinfo(address.get(), address.length, host.data(), host.size(), nullptr, 0,

@@ -14,6 +14,7 @@
 #include "ferry/event_loop.h"
 #include "ferry/result.h"
 #include "ferry/task.h"
+#include "ferry/uri.h"
 
 namespace ferry {
 
@@ -54,6 +55,12 @@ SocketAddress with_port(SocketAddress address, std::uint16_t port) noexcept;
 
 /// Does the address stand for all addresses of the host?
 bool is_any(const SocketAddress& address) noexcept;
+
+/// Does only this host reach it?
+bool is_loopback(const SocketAddress& address) noexcept;
+
+/// Who can come to a socket that is bound there.
+Reach reach_of(const SocketAddress& bound) noexcept;
 
 /// "192.0.2.1" or "2001:db8::1", without a port. IPv4 that came in on an IPv6 socket is shown as
 /// IPv4.

@@ -73,7 +73,9 @@ Result<void> Destination::listen(Transport& transport, const Uri& at) {
         door_error_.set(std::move(error));
         arrivals_.close();
       });
-  if (options_.observer.listening) options_.observer.listening(rendezvous_->local());
+  if (options_.observer.listening) {
+    options_.observer.listening(rendezvous_->local(), rendezvous_->reach());
+  }
 
   const std::stop_callback on_stop(stop_, [this] { arrivals_.close(); });
   auto first = arrivals_.pop();

@@ -15,6 +15,7 @@ Rendezvous::Rendezvous(EventLoop& loop, std::unique_ptr<Listener> listener,
                        std::function<void(Error)> on_failure)
     : loop_(loop),
       local_(listener->local()),
+      reach_(listener->reach()),
       arrived_(std::move(arrived)),
       on_failure_(std::move(on_failure)),
       door_(loop, serve(std::move(listener))) {}

@@ -29,6 +29,7 @@ class Rendezvous {
 
   Admission& admission() noexcept { return admission_; }
   Uri local() const { return local_; }
+  Reach reach() const noexcept { return reach_; }
   /// Peers that were sent away. Thread-safe.
   std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
 
@@ -39,6 +40,7 @@ class Rendezvous {
 
   EventLoop& loop_;
   const Uri local_;
+  const Reach reach_;
   std::function<void(wire::Hello, std::unique_ptr<Channel>)> arrived_;
   std::function<void(Error)> on_failure_;
   Admission admission_;

@@ -52,7 +52,7 @@ void run(const SessionScript& script) {
   SmallGuest guest;
   std::promise<void> listening;
   ReceiveOptions options{.timeout = k_silence, .max_state_bytes = k_most_memory, .observer = {}};
-  options.observer.listening = [&listening](const Uri&) { listening.set_value(); };
+  options.observer.listening = [&listening](const Uri&, Reach) { listening.set_value(); };
   const std::string address = "ferry-fuzz-" + std::to_string(::getpid());
   std::stop_source stop;
   auto receiving = std::async(std::launch::async, [&] {

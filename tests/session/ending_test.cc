@@ -151,7 +151,7 @@ TEST_P(StopRequestWhile, EndsTheDestinationAndTellsTheSource) {
 TEST_P(StopRequestWhile, EndsADestinationOfSeveralChannelsAndTellsTheSource) {
   std::promise<std::string> uri;
   ReceiveOptions options;
-  options.observer.listening = [&](const Uri& local) { uri.set_value(local.text()); };
+  options.observer.listening = [&](const Uri& local, Reach) { uri.set_value(local.text()); };
   GetParam().hook(from_, to_) = stop_here_;
   Call receiving([&](std::stop_token) {
     return receive(*runtime_, to_, "tcp://127.0.0.1:0", options, stop_.get_token());

@@ -190,7 +190,9 @@ class Harmed {
       return {};
     };
     ReceiveOptions options;
-    options.observer.listening = [listening](const Uri&) { (void)!::write(listening, "x", 1); };
+    options.observer.listening = [listening](const Uri&, Reach) {
+      (void)!::write(listening, "x", 1);
+    };
     std::stop_source stop;
     stop_on_sigterm(stop);
     say(Side::destination, receive(*runtime, guest, uri, options, stop.get_token()));

@@ -41,7 +41,9 @@ Receiving::Receiving(Runtime& runtime, DestinationGuest& guest, std::string at,
       call_([&runtime, &guest, at = std::move(at), options = std::move(options),
              listening](std::stop_token stop) mutable {
         Announcement announcement(listening);
-        options.observer.listening = [&](const Uri& local) { announcement.say(local.text()); };
+        options.observer.listening = [&](const Uri& local, Reach) {
+          announcement.say(local.text());
+        };
         return receive(runtime, guest, at, options, std::move(stop));
       }) {}
 

@@ -125,7 +125,8 @@ struct Outcome {
 
 /// Hears of a migration. Called from threads of Ferry's own, one call at a time; must not block.
 struct Observer {
-  std::function<void(const Uri& local)> listening;  ///< receive(): senders may come
+  /// receive(): senders may come. It is Listener::local(), and how far that leads.
+  std::function<void(const Uri& local, Reach reach)> listening;
   /// There is a peer, to a source one that takes its guest; no memory has gone yet. This is its
   /// control channel, or its only one.
   std::function<void(const ChannelInfo&)> connected;

@@ -34,6 +34,7 @@ class Listener {
   virtual Task<std::unique_ptr<Channel>> accept() = 0;
   /// Where it really listens: port 0 resolved. Usable verbatim by a sender on the same host.
   virtual Uri local() const = 0;
+  virtual Reach reach() const noexcept { return Reach::this_address; }
   virtual Lines lines() const noexcept { return Lines::many; }
 };
 

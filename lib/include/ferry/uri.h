@@ -36,7 +36,17 @@ struct Uri {
   /// The same for errors and logs: a key in it reads "...".
   std::string shown() const;
 
+  /// Is the line the process's own standard input and output? What it says there goes to the peer.
+  bool is_standard_streams() const;
+
   friend bool operator==(const Uri&, const Uri&) = default;
+};
+
+/// Who can come to where somebody listens, and by which address; the later, the more can.
+enum class Reach {
+  this_host,      ///< peers on this host alone
+  this_address,   ///< other hosts too, by the listener's Uri as it stands
+  every_address,  ///< other hosts, by any name or address of this host in the place of the Uri's
 };
 
 }  // namespace ferry

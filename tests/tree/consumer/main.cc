@@ -53,7 +53,9 @@ int main() {
 
   std::promise<std::string> address;
   ferry::ReceiveOptions options;
-  options.observer.listening = [&](const ferry::Uri& local) { address.set_value(local.text()); };
+  options.observer.listening = [&](const ferry::Uri& local, ferry::Reach) {
+    address.set_value(local.text());
+  };
   auto received = std::async(std::launch::async, [&] {
     Arriving guest(there);
     return ferry::receive(**runtime, guest, "tcp://127.0.0.1:0", options);
