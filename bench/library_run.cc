@@ -290,7 +290,7 @@ Result<Run> ferry_state(const Transfer& transfer, std::uint64_t section_bytes,
         ReceiveOptions options;
         options.max_state_bytes = transfer.bytes;
         options.state_folder = folder;
-        options.observer.listening = [&side](const Uri& local) {
+        options.observer.listening = [&side](const Uri& local, Reach) {
           write_line(side.out, local.text());
         };
         FERRY_TRY(measured(side, [&] {
