@@ -13,11 +13,10 @@
 
 #include "base/iovec_window.h"
 #include "channels/line_failure.h"
+#include "channels/tls_engine.h"
 
 namespace ferry {
 namespace {
-
-constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most that TLS allows
 
 sigset_t only_sigpipe() noexcept {
   sigset_t set;
@@ -46,18 +45,19 @@ std::string KernelTls::shortfall() {
 
 /// Of one call, rather too many: its last record may be short, and one more where it had to wait.
 void KernelTls::count(std::size_t bytes) noexcept {
-  records_left_ -= std::min<std::uint64_t>(records_left_, bytes / k_record_bytes + 2);
+  records_left_ -= std::min<std::uint64_t>(records_left_, bytes / TlsEngine::k_plain_bytes + 2);
 }
 
 Result<void> KernelTls::write(std::span<const iovec> from) {
   const std::size_t bytes = total_bytes(from);
-  if (records_left_ <= bytes / k_record_bytes) return std::unexpected(key_used_up());
+  if (records_left_ <= bytes / TlsEngine::k_plain_bytes) return std::unexpected(key_used_up());
   count(bytes);
   return inner_->write(from);
 }
 
 Result<Pollable::Step> KernelTls::try_write_some(std::span<const iovec> from) {
-  if (records_left_ <= total_bytes(from) / k_record_bytes) return std::unexpected(key_used_up());
+  if (records_left_ <= total_bytes(from) / TlsEngine::k_plain_bytes)
+    return std::unexpected(key_used_up());
   const Pollable::Step step = FERRY_TRY(inner_.pollable()->try_write_some(from));
   if (step.bytes > 0) count(step.bytes);
   return step;

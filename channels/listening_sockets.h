@@ -16,6 +16,8 @@ namespace ferry {
 /// are taken from them in turns, so that a busy address does not starve another.
 class ListeningSockets {
  public:
+  static constexpr int k_backlog = 1024;  ///< 255 lanes at once, and strangers
+
   /// They listen, and are non-blocking, or nobody else accepts from them. There is at least one.
   explicit ListeningSockets(std::vector<UniqueFd> sockets);
   explicit ListeningSockets(UniqueFd only);

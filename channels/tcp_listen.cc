@@ -5,12 +5,11 @@
 #include <optional>
 #include <utility>
 
+#include "channels/listening_sockets.h"
 #include "channels/socket_connect.h"
 
 namespace ferry {
 namespace {
-
-constexpr int k_backlog = 1024;  // 255 lanes at once, and strangers
 
 // A port that the kernel finds free on one address may be taken on another. So often in a row that
 // is no accident any more.
@@ -27,7 +26,8 @@ Result<UniqueFd> listen_at(const SocketAddress& address, Hears hears, TcpKind ki
     const int only_its_own = hears == Hears::its_own ? 1 : 0;
     FERRY_TRY(set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, only_its_own, act));
   }
-  if (::bind(fd.get(), address.get(), address.length) == 0 && ::listen(fd.get(), k_backlog) == 0) {
+  if (::bind(fd.get(), address.get(), address.length) == 0 &&
+      ::listen(fd.get(), ListeningSockets::k_backlog) == 0) {
     return fd;
   }
   const int sys = errno;

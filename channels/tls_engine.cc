@@ -21,13 +21,12 @@
 namespace ferry {
 namespace {
 
-constexpr std::size_t k_record_bytes = 16 * 1024;  // of plain bytes: the most that TLS allows
 // So many bytes are received in one system call. More would leave the processor's cache between the
 // call and the cipher.
 constexpr std::size_t k_inbox_bytes = 256 * 1024;
 // So many are sent: a packet of that size with its header, rather than the packet and then a record
 // with what is left of it.
-constexpr std::size_t k_gathering_bytes = k_inbox_bytes + 2 * k_record_bytes;
+constexpr std::size_t k_gathering_bytes = k_inbox_bytes + 2 * TlsEngine::k_plain_bytes;
 // What a peer may make us answer before anything of ours is to be sent.
 constexpr std::size_t k_max_answers_bytes = 64 * 1024;
 
@@ -66,7 +65,8 @@ struct TlsEngine::Line {
   std::size_t inbox_begin = 0;
   std::size_t inbox_end = 0;
   std::vector<std::byte> outbox;
-  std::vector<std::byte> record = std::vector<std::byte>(k_record_bytes);  // small pieces, joined
+  std::vector<std::byte> record =
+      std::vector<std::byte>(TlsEngine::k_plain_bytes);  // small pieces, joined
   std::optional<Error> reading_failure;
 
   static int read_bio(BIO* bio, char* into, std::size_t room, std::size_t* got);
@@ -242,7 +242,7 @@ Error TlsEngine::Line::verdict_failure() const {
 
 /// The plain bytes of the next record: where they lie if they lie together, else joined.
 std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
-  const auto pieces = from.window(k_record_bytes);
+  const auto pieces = from.window(TlsEngine::k_plain_bytes);
   if (pieces.size() == 1) {
     const auto* data = static_cast<const std::byte*>(pieces[0].iov_base);
     const std::size_t bytes = pieces[0].iov_len;
@@ -311,7 +311,7 @@ Result<void> TlsEngine::Line::settle() {
     if (!outgoing) return fail(Errc::system, "set TLS up: OpenSSL has no memory");
     SSL_set0_wbio(ssl.get(), outgoing.release());
   }
-  if (!kernel_sends) outbox.reserve(k_gathering_bytes + 2 * k_record_bytes);
+  if (!kernel_sends) outbox.reserve(k_gathering_bytes + 2 * TlsEngine::k_plain_bytes);
   return {};
 }
 

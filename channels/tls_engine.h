@@ -44,8 +44,10 @@ class TlsEngine {
 
   /// A record on the line: its header, and what RFC 8446 (5.2) allows behind it. Until the
   /// handshake is done there is room() for just one.
+  /// Of a record: what it holds before it is encrypted, at most (RFC 8446, 5.1).
+  static constexpr std::size_t k_plain_bytes = 16 * 1024;
   static constexpr std::size_t k_record_header_bytes = 5;
-  static constexpr std::size_t k_most_record_bytes = k_record_header_bytes + 16 * 1024 + 256;
+  static constexpr std::size_t k_most_record_bytes = k_record_header_bytes + k_plain_bytes + 256;
 
   enum class Handshake { wants_input, wants_output, done };
   /// Goes on with the handshake. What is outgoing afterwards is to be sent, also after a failure:

@@ -18,10 +18,6 @@
 namespace ferry {
 namespace {
 
-// What a peer may still send after we have told it no, before its alert is lost to a reset.
-constexpr std::size_t k_drained_bytes = 64 * 1024;
-constexpr std::chrono::seconds k_farewell{1};
-
 enum class Blocking { yes, no };
 
 /// The length of what follows a record's header.
@@ -55,13 +51,6 @@ void take_in(TlsEngine& engine, std::span<const std::byte> record) {
   engine.arrived(record.size());
 }
 
-/// Says goodbye to a peer that was told no: it is to read the alert and not a reset.
-Task<void> part(EventLoop& loop, Channel& inner, std::vector<std::byte> alert) {
-  co_await write_all(loop, inner, std::move(alert));
-  co_await inner.finish();
-  co_await drain(loop, inner, k_drained_bytes);
-}
-
 Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
   for (;;) {
     Result<TlsEngine::Handshake> step = engine.shake_hands();
@@ -69,9 +58,7 @@ Task<void> shake_hands(EventLoop& loop, Channel& inner, TlsEngine& engine) {
     engine.take_outgoing(outgoing);
     if (!step) {
       // Bounded by itself: the peer's patience must not turn the reason into a time-out.
-      Task<void> parting = loop.within(Clock::now() + k_farewell,
-                                       part(loop, inner, std::move(outgoing)), "say goodbye");
-      [[maybe_unused]] const Result<void> told = co_await std::move(parting).caught();
+      co_await say_last_words(loop, inner, std::move(outgoing));
       Result<void> failed = std::unexpected(std::move(step).error());
       co_await std::move(failed);
     }

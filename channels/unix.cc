@@ -18,8 +18,6 @@
 namespace ferry {
 namespace {
 
-constexpr int k_backlog = 1024;  // 255 lanes at once, and strangers
-
 /// None for an abstract name, too: a file may be called '@name', but is not that socket's.
 std::optional<struct stat> socket_file_at(const std::string& path) noexcept {
   struct stat file {};
@@ -68,7 +66,7 @@ Result<UniqueFd> listen_at(const std::string& path, const std::string& act) {
     ::unlink(path.c_str());
     sys = ::bind(fd.get(), address.get(), address.length) == 0 ? 0 : errno;
   }
-  if (sys == 0 && ::listen(fd.get(), k_backlog) != 0) sys = errno;
+  if (sys == 0 && ::listen(fd.get(), ListeningSockets::k_backlog) != 0) sys = errno;
   if (sys == 0) return fd;
   return fail_sys(
       Errc::unreachable, sys, act,

@@ -22,7 +22,6 @@
 namespace ferry {
 namespace {
 
-constexpr int k_backlog = 1024;  // 255 lanes at once, and strangers
 // The kernel's own choice of a free port has 32 bits, and a URI's has 16.
 constexpr std::uint16_t k_first_free_port = 49152;
 constexpr std::uint16_t k_last_free_port = 65535;
@@ -66,7 +65,7 @@ std::string text_of(const SocketAddress& address) {
   return "vsock://" + std::to_string(vm.svm_cid) + ":" + std::to_string(vm.svm_port);
 }
 
-std::string remedy_for(int sys) {
+std::string bind_remedy_for(int sys) {
   switch (sys) {
     case EADDRINUSE:
       return "is another migrate-recv running?";
@@ -94,7 +93,7 @@ Result<std::uint16_t> bind_to(int socket, std::uint32_t cid, std::uint16_t port,
     sys = try_to_bind(socket, cid, ++trying);
   }
   if (sys == 0) return trying;
-  return fail_sys(Errc::unreachable, sys, act, remedy_for(sys));
+  return fail_sys(Errc::unreachable, sys, act, bind_remedy_for(sys));
 }
 
 std::unique_ptr<Channel> channel_over(UniqueFd fd, std::string peer) {
@@ -142,7 +141,8 @@ Task<std::unique_ptr<Listener>> listen_vsock(EventLoop& loop, Uri at) {
   if (!at.host.empty()) cid = co_await cid_of(at, act);
   UniqueFd fd = co_await open_stream_socket(AF_VSOCK, act);
   at.port = co_await bind_to(fd.get(), cid, at.port, act);
-  if (::listen(fd.get(), k_backlog) != 0) co_return fail_sys(Errc::unreachable, errno, act);
+  if (::listen(fd.get(), ListeningSockets::k_backlog) != 0)
+    co_return fail_sys(Errc::unreachable, errno, act);
   if (cid == VMADDR_CID_ANY) at.host = std::to_string(own_cid());
   std::vector<UniqueFd> socket;
   socket.push_back(std::move(fd));

@@ -11,7 +11,7 @@ namespace ferry {
 namespace {
 
 // Plain bytes that a write which must not block takes at a time: it may have to keep them.
-constexpr std::size_t k_most_at_once = 64 * 1024;
+constexpr std::size_t k_most_a_message = 64 * 1024;
 
 // Less is not worth the system calls that it takes to wait for all of it.
 constexpr std::size_t k_bulk_bytes = 64 * 1024;
@@ -172,7 +172,7 @@ Result<Pollable::Step> WebsocketChannel::try_write_some(std::span<const iovec> f
   }
   if (owed_ == 0) {
     IovecWindow some(from);
-    const auto window = some.window(k_most_at_once);
+    const auto window = some.window(k_most_a_message);
     const std::size_t bytes = total_bytes(window);
     if (bytes == 0) return Step{};
     IovecWindow rest(window);

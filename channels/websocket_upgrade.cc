@@ -9,26 +9,13 @@
 namespace ferry {
 namespace {
 
-// What a peer may still send after we have told it no, before the answer is lost to a reset.
-constexpr std::size_t k_drained_bytes = 64 * 1024;
-constexpr std::chrono::seconds k_farewell{1};
-
-/// So that who was told no reads it, and not a reset.
-Task<void> part(EventLoop& loop, Channel& inner, std::vector<std::byte> answer) {
-  co_await write_all(loop, inner, std::move(answer));
-  co_await inner.finish();
-  co_await drain(loop, inner, k_drained_bytes);
-}
-
 Task<void> shake_hands(EventLoop& loop, Channel& inner, WebsocketEngine& engine) {
   for (bool ended = false;;) {
     Result<WebsocketEngine::Handshake> step = engine.shake_hands();
     std::vector<std::byte> outgoing;
     engine.take_outgoing(outgoing);
     if (!step) {
-      Task<void> parting =
-          loop.within(Clock::now() + k_farewell, part(loop, inner, std::move(outgoing)), "say no");
-      [[maybe_unused]] const Result<void> told = co_await std::move(parting).caught();
+      co_await say_last_words(loop, inner, std::move(outgoing));
       Result<void> failed = std::unexpected(std::move(step).error());
       co_await std::move(failed);
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <iterator>
@@ -130,6 +131,15 @@ Result<void> drain_blocking(Channel& channel, std::size_t max_bytes) {
   return {};
 }
 
+/// What a peer may still send after our last words, before they are lost to a reset.
+constexpr std::size_t k_unheard_bytes = 64 * 1024;
+
+Task<void> say_and_finish(EventLoop& loop, Channel& channel, std::vector<std::byte> words) {
+  co_await write_all(loop, channel, std::move(words));
+  co_await channel.finish();
+  co_await drain(loop, channel, k_unheard_bytes);
+}
+
 }  // namespace
 
 Task<std::size_t> read_some(EventLoop& loop, Channel& channel, std::span<const iovec> into) {
@@ -234,6 +244,13 @@ Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes) {
     if (got == 0) co_return;
     max_bytes -= got;
   }
+}
+
+Task<void> say_last_words(EventLoop& loop, Channel& channel, std::vector<std::byte> words) {
+  constexpr std::chrono::seconds k_time{1};
+  Task<void> saying = say_and_finish(loop, channel, std::move(words));
+  Task<void> bounded = loop.within(Clock::now() + k_time, std::move(saying), "say last words");
+  [[maybe_unused]] const Result<void> heard = co_await std::move(bounded).caught();
 }
 
 }  // namespace ferry

@@ -48,4 +48,9 @@ Task<void> finish(EventLoop& loop, Channel& channel);
 /// words are not lost to a reset when the channel is closed.
 Task<void> drain(EventLoop& loop, Channel& channel, std::size_t max_bytes);
 
+/// Tells a peer that is turned away why, in `words` that both sides' protocol knows, and ends the
+/// line so that it reads them and not a reset. Takes a second at most and 64 KiB of what the peer
+/// still sends; whether it heard is of no matter any more.
+Task<void> say_last_words(EventLoop& loop, Channel& channel, std::vector<std::byte> words);
+
 }  // namespace ferry

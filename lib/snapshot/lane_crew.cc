@@ -8,11 +8,11 @@ namespace ferry {
 namespace {
 
 // Runs that wait: enough that no lane does.
-constexpr std::size_t k_queue_items = 64;
+constexpr std::size_t k_waiting_runs = 64;
 
 }  // namespace
 
-LaneCrew::LaneCrew() : work_(k_queue_items, k_queue_items / 2) {}
+LaneCrew::LaneCrew() : work_(k_waiting_runs, k_waiting_runs / 2) {}
 
 LaneCrew::~LaneCrew() {
   work_.close();

@@ -22,7 +22,7 @@ constexpr MessageForm k_directory_form{"directory of sections", magic_of("FRYS")
                                        k_prologue_bytes + 2 + k_checksum_bytes,
                                        k_max_image_directory_bytes};
 
-std::unexpected<Error> refuse(std::string why, Errc code = Errc::protocol) {
+std::unexpected<Error> refuse_image(std::string why, Errc code = Errc::protocol) {
   return fail(code, "decode image: " + std::move(why));
 }
 
@@ -53,10 +53,11 @@ Result<std::span<const std::byte>> message_in(std::span<const std::byte> units,
                                               const MessageForm& form) {
   const std::size_t length = FERRY_TRY(stated_length(units, form));
   if (padded(length) != units.size()) {
-    return refuse(fmt::format("a {} of {} bytes in {}", form.name, length, units.size()));
+    return refuse_image(fmt::format("a {} of {} bytes in {}", form.name, length, units.size()));
   }
   if (std::ranges::any_of(units.subspan(length), [](std::byte b) { return b != std::byte{0}; })) {
-    return refuse(fmt::format("the padding behind the {} is damaged", form.name), Errc::integrity);
+    return refuse_image(fmt::format("the padding behind the {} is damaged", form.name),
+                        Errc::integrity);
   }
   return units.first(length);
 }
@@ -66,18 +67,18 @@ Result<ImageHeader> read_header(ByteReader& in, std::vector<Stretch>& stretches,
   ImageHeader header;
   const std::uint16_t version = in.u16();
   if (version != k_image_version) {
-    return refuse(
+    return refuse_image(
         fmt::format("it is of version {}, and this build reads {}", version, k_image_version),
         Errc::unsupported);
   }
-  if (in.u16() != 0) return refuse("a reserved field is set");
+  if (in.u16() != 0) return refuse_image("a reserved field is set");
   if (const std::uint32_t critical = in.u32(); critical != 0) {
-    return refuse(fmt::format("it needs features {:#x}, which this build has not", critical),
-                  Errc::unsupported);
+    return refuse_image(fmt::format("it needs features {:#x}, which this build has not", critical),
+                        Errc::unsupported);
   }
   (void)in.u32();  // optional features: none is known
   header.id = in.array<16>();
-  if (in.u32() != k_unit_bytes) return refuse("its units are not of 4096 bytes");
+  if (in.u32() != k_unit_bytes) return refuse_image("its units are not of 4096 bytes");
   header.file_bytes = in.u64();
   header.units_present = in.u64();
   for (Stretch& stretch : stretches) {
@@ -89,7 +90,7 @@ Result<ImageHeader> read_header(ByteReader& in, std::vector<Stretch>& stretches,
   header.directory_bytes = in.u64();
   const std::size_t count = in.u16();
   if (count > k_max_regions || count > in.remaining() / k_min_image_region_bytes) {
-    return refuse(fmt::format("{} regions in {} bytes", count, in.remaining()));
+    return refuse_image(fmt::format("{} regions in {} bytes", count, in.remaining()));
   }
   header.layout.regions.resize(count);
   offsets.resize(count);
@@ -115,15 +116,15 @@ Result<void> check_places(const ImageHeader& header, const std::vector<Stretch>&
     same = same && offsets[i] == plan.regions[i].data_offset;
     units += plan.regions[i].units;
   }
-  if (!same) return refuse("something stands where no image has it");
-  if (header.units_present > units) return refuse("more pages than the guest has");
+  if (!same) return refuse_image("something stands where no image has it");
+  if (header.units_present > units) return refuse_image("more pages than the guest has");
   if (header.directory_bytes > padded(k_max_image_directory_bytes) ||
       header.directory_bytes % k_unit_bytes != 0) {
-    return refuse("a directory of sections that cannot be");
+    return refuse_image("a directory of sections that cannot be");
   }
   const std::uint64_t least = plan.end() + header.directory_bytes;
   if (header.directory_bytes == 0 ? header.file_bytes != least : header.file_bytes < least) {
-    return refuse("a length that does not fit its parts");
+    return refuse_image("a length that does not fit its parts");
   }
   return {};
 }
@@ -202,7 +203,7 @@ Result<ImageHeader> decode_image_header(std::span<const std::byte> bytes) {
 
 Result<PageBitmap> decode_image_bitmap(std::span<const std::byte> bytes, const Layout& layout) {
   const ImagePlan plan = plan_image(layout);
-  if (bytes.size() != plan.bitmap.length) return refuse("its bitmap has another length");
+  if (bytes.size() != plan.bitmap.length) return refuse_image("its bitmap has another length");
   PageBitmap present(layout);
   std::uint64_t behind = 0;  // the first bit that nobody has looked at
   const auto bit = [&](std::uint64_t at) {
@@ -214,7 +215,7 @@ Result<PageBitmap> decode_image_bitmap(std::span<const std::byte> bytes, const L
   };
   for (RegionId id = 0; id < plan.regions.size(); ++id) {
     const ImagePlan::Region& region = plan.regions[id];
-    if (!none_in(behind, region.first_bit)) return refuse("a page that no region has");
+    if (!none_in(behind, region.first_bit)) return refuse_image("a page that no region has");
     for (std::uint64_t unit = 0; unit < region.units;) {
       const std::byte eight = bytes[(region.first_bit + unit) / 8];
       if (unit % 8 == 0 && region.units - unit >= 8 &&
@@ -230,7 +231,7 @@ Result<PageBitmap> decode_image_bitmap(std::span<const std::byte> bytes, const L
     }
     behind = region.first_bit + region.units;
   }
-  if (!none_in(behind, bytes.size() * 8)) return refuse("a page that no region has");
+  if (!none_in(behind, bytes.size() * 8)) return refuse_image("a page that no region has");
   return present;
 }
 
@@ -281,7 +282,7 @@ Result<std::vector<ImageSection>> decode_image_sections(std::span<const std::byt
   ByteReader in = FERRY_TRY(open_message(message, k_directory_form)).fields;
   const std::size_t count = in.u16();
   if (count == 0 || count > k_max_image_sections || count > in.remaining() / k_min_section_bytes) {
-    return refuse(fmt::format("{} sections in {} bytes", count, in.remaining()));
+    return refuse_image(fmt::format("{} sections in {} bytes", count, in.remaining()));
   }
   std::uint64_t at = plan_image(header.layout).end() + bytes.size();
   std::vector<ImageSection> sections(count);
@@ -293,15 +294,15 @@ Result<std::vector<ImageSection>> decode_image_sections(std::span<const std::byt
     section.checksum = in.u64();
     if (!in.ok()) break;  // close_message() says so
     if (section.name.empty() || section.name.size() > k_max_name_bytes) {
-      return refuse("a section's name is too short or too long");
+      return refuse_image("a section's name is too short or too long");
     }
     if (at > header.file_bytes || section.offset != at || section.length > header.file_bytes - at) {
-      return refuse("a section stands where none can be");
+      return refuse_image("a section stands where none can be");
     }
     at += padded(section.length);
   }
   FERRY_TRY(close_message(in, k_directory_form));
-  if (at != header.file_bytes) return refuse("a length that does not fit its sections");
+  if (at != header.file_bytes) return refuse_image("a length that does not fit its sections");
   return sections;
 }
 

@@ -11,7 +11,7 @@
 namespace ferry::wire {
 namespace {
 
-constexpr std::size_t k_run_bytes = 32;
+constexpr std::size_t k_packet_run_bytes = 32;
 constexpr std::uint32_t k_critical_flags = 0xffff0000;
 
 std::unexpected<Error> refuse(std::string_view why) {
@@ -110,7 +110,7 @@ Result<WireRun> read_run(ByteReader& in) {
 EncodedHeader encode(const PacketHeader& header) {
   assert(fault_of(header).empty());
   EncodedHeader encoded;
-  encoded.bytes.reserve(k_packet_form.min_length + header.runs.size() * k_run_bytes +
+  encoded.bytes.reserve(k_packet_form.min_length + header.runs.size() * k_packet_run_bytes +
                         header.checksums.size() * k_checksum_bytes);
   MessageWriter out(encoded.bytes, k_packet_form);
   out.u64(header.sequence);
@@ -147,7 +147,7 @@ Result<DecodedHeader> decode_packet(std::span<const std::byte> bytes) {
   header.raw_bytes = in.u32();
   if (reserved != 0) return refuse("a reserved field is not 0");
   if (runs > k_max_runs || checksums > k_max_checksums ||
-      in.remaining() != runs * k_run_bytes + checksums * k_checksum_bytes) {
+      in.remaining() != runs * k_packet_run_bytes + checksums * k_checksum_bytes) {
     return refuse(
         fmt::format("{} runs and {} checksums in {} bytes", runs, checksums, in.remaining()));
   }

@@ -22,7 +22,7 @@
 namespace ferry::test {
 namespace {
 
-using Ends = std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>;
+using PassingEnds = std::pair<std::unique_ptr<Channel>, std::unique_ptr<Channel>>;
 
 // The frames are those of vhost-user: a header of fixed length, which the descriptors come with,
 // and then as many bytes as it says.
@@ -133,7 +133,7 @@ class Conversation {
 TEST(FramesWithDescriptors, PassBetweenTasks) {
   LoopThread runner;
   LoopThread other;
-  Ends ends = make_socket_pair().value();
+  PassingEnds ends = make_socket_pair().value();
   Conversation conversation;
   const std::vector<std::string> payloads = conversation.payloads();
   std::jthread sender([&] {
@@ -153,7 +153,7 @@ TEST(FramesWithDescriptors, PassBetweenTasks) {
 
 TEST(FramesWithDescriptors, PassBetweenBlockingCallsAndTasks) {
   LoopThread runner;
-  Ends ends = make_socket_pair().value();
+  PassingEnds ends = make_socket_pair().value();
   Conversation conversation;
   const std::vector<std::string> payloads = conversation.payloads();
   std::jthread sender([&] {
@@ -175,7 +175,7 @@ TEST(FramesWithDescriptors, PassBetweenBlockingCallsAndTasks) {
 
 TEST(FramesWithDescriptors, ADroppedTaskClosesWhatHasComeAndWhatWasToGo) {
   auto loop = EventLoop::create().value();
-  Ends ends = make_socket_pair().value();
+  PassingEnds ends = make_socket_pair().value();
   TestFd came;
   TestFd to_go;
   std::vector<UniqueFd> first;
@@ -209,7 +209,7 @@ TEST(FramesWithDescriptors, ADroppedTaskClosesWhatHasComeAndWhatWasToGo) {
 
 TEST(FramesWithDescriptors, MoreOfThemThanOneMessageMayHaveAreTheSendersFault) {
   LoopThread runner;
-  Ends ends = make_socket_pair().value();
+  PassingEnds ends = make_socket_pair().value();
   std::vector<TestFd> fds(FdPassing::k_most);
   const std::string byte = "x";
   const iovec piece{const_cast<char*>(byte.data()), 1};
@@ -251,7 +251,7 @@ TEST(FdPassing, ThoseThatTheProcessHasNoRoomForAreAnErrorAndNoneIsLeftOpen) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "the undefined-behaviour sanitizer needs descriptors of its own";
 #endif
-  Ends ends = make_socket_pair().value();
+  PassingEnds ends = make_socket_pair().value();
   std::vector<TestFd> fds(8);
   const std::string data = "data";
   const iovec from{const_cast<char*>(data.data()), data.size()};

@@ -164,10 +164,6 @@ TEST_F(TcpNames, ANameWithoutAnAddressIsUnreachable) {
             "listen on tcp://nowhere:1: the name has no address");
 }
 
-Task<void> connect_and_keep(EventLoop& loop, Transport& transport, Uri to) {
-  std::unique_ptr<Channel> channel = co_await transport.connect(loop, std::move(to));
-}
-
 TEST(TcpNamesDropped, ARaceThatIsDroppedClosesAllItsSockets) {
   const SilentAddress silent;
   // Two ways to write the one silent address: both hang.
@@ -176,7 +172,7 @@ TEST(TcpNamesDropped, ARaceThatIsDroppedClosesAllItsSockets) {
   const std::size_t before = open_descriptors();
   // Long enough for both attempts on a busy machine: the second begins after
   // k_connection_attempt_delay.
-  Task<void> connecting = connect_and_keep(*loop, *transport, tcp("node7", silent.port()));
+  Task<void> connecting = connect_and_drop(*loop, *transport, tcp("node7", silent.port()));
   std::size_t during = 0;
   loop->call_at(Clock::now() + k_connection_attempt_delay + 1s,
                 [&] { during = open_descriptors(); });

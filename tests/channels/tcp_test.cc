@@ -238,10 +238,6 @@ void run_a_turn(EventLoop& loop) {
   loop.run();
 }
 
-Task<void> connect_and_keep(EventLoop& loop, Transport& transport, Uri to) {
-  std::unique_ptr<Channel> channel = co_await transport.connect(loop, std::move(to));
-}
-
 TEST(TcpConnect, DroppedMidwayClosesItsSocket) {
   const UniqueFd listener = raw_listener(0);
   const SocketAddress address = local_address(listener.get());
@@ -252,7 +248,7 @@ TEST(TcpConnect, DroppedMidwayClosesItsSocket) {
   auto loop = EventLoop::create().value();
   bool ended = false;
   const std::size_t before = open_descriptors();
-  Task<void> connecting = connect_and_keep(*loop, *transport, tcp("127.0.0.1", port_of(address)));
+  Task<void> connecting = connect_and_drop(*loop, *transport, tcp("127.0.0.1", port_of(address)));
   loop->spawn(
       // The deadline drops the task while its loop goes on.
       loop->within(Clock::now() + 20ms, std::move(connecting), "connect"),

@@ -78,7 +78,7 @@ TEST_P(BulkReadConformance, APlainReadBehindItWaitsForAByteOnly) {
   EXPECT_EQ(*outcome, "x");
 }
 
-Task<std::string> read_on_the_loop(EventLoop& loop, Pollable& from) {
+Task<std::string> read_once_on_the_loop(EventLoop& loop, Pollable& from) {
   for (;;) {
     std::string room(16, '\0');
     const iovec piece{room.data(), room.size()};
@@ -92,8 +92,9 @@ TEST_P(BulkReadConformance, ALoopBehindItWaitsForAByteOnly) {
   ASSERT_TRUE(write_all(*theirs_, "a little"));
   ASSERT_EQ(read_bulk(), "a little");
   std::optional<Result<std::string>> outcome;
-  BlockedThread reader(
-      [&] { outcome = runner_.run(read_on_the_loop(runner_.loop(), *ours_->facets().pollable)); });
+  BlockedThread reader([&] {
+    outcome = runner_.run(read_once_on_the_loop(runner_.loop(), *ours_->facets().pollable));
+  });
   reader.wait_until_asleep();
   ASSERT_TRUE(write_all(*theirs_, "x"));
   reader.join();

@@ -49,10 +49,10 @@ TEST_F(BlockOnTest, RunsTheTaskOnTheLoopsThread) {
   EXPECT_EQ(block_on(*loop_, thread_of(*loop_)).value(), thread_.get_id());
 }
 
-Task<std::unique_ptr<int>> gives_owned(int value) { co_return std::make_unique<int>(value); }
+Task<std::unique_ptr<int>> gives_an_owned_int(int value) { co_return std::make_unique<int>(value); }
 
 TEST_F(BlockOnTest, GivesAValueThatCanOnlyBeMoved) {
-  EXPECT_EQ(*block_on(*loop_, gives_owned(3)).value(), 3);
+  EXPECT_EQ(*block_on(*loop_, gives_an_owned_int(3)).value(), 3);
 }
 
 Task<void> fails() { co_await fail(Errc::guest, "fail"); }
@@ -92,7 +92,7 @@ TEST_F(BlockOnTest, AStopRequestThatCameBeforeKeepsTheTaskFromBeginning) {
 
 TEST_F(BlockOnTest, AStopRequestThatComesAfterIsOfNoMatter) {
   std::stop_source stop;
-  EXPECT_EQ(*block_on(*loop_, gives_owned(3), stop.get_token()).value(), 3);
+  EXPECT_EQ(*block_on(*loop_, gives_an_owned_int(3), stop.get_token()).value(), 3);
   stop.request_stop();
 }
 

@@ -26,24 +26,24 @@ std::unique_ptr<Runtime> new_runtime() {
   return *std::move(runtime);
 }
 
-struct Surroundings {
+struct LoopSurroundings {
   std::string thread_name;
   bool all_signals_blocked;
 };
 
-Task<Surroundings> look_around() {
+Task<LoopSurroundings> look_around_in_the_loop() {
   char name[16] = {};
   pthread_getname_np(pthread_self(), name, sizeof name);
   sigset_t mask;
   pthread_sigmask(SIG_BLOCK, nullptr, &mask);
   const bool blocked = sigismember(&mask, SIGINT) == 1 && sigismember(&mask, SIGTERM) == 1 &&
                        sigismember(&mask, SIGUSR1) == 1;
-  co_return Surroundings{name, blocked};
+  co_return LoopSurroundings{name, blocked};
 }
 
 TEST(Runtime, RunsItsLoopInAThreadOfItsOwnWithAllSignalsBlocked) {
   const auto runtime = new_runtime();
-  const auto seen = block_on(runtime->loop(), look_around());
+  const auto seen = block_on(runtime->loop(), look_around_in_the_loop());
   ASSERT_TRUE(seen.has_value());
   EXPECT_EQ(seen->thread_name, "ferry-loop");
   EXPECT_TRUE(seen->all_signals_blocked);

@@ -15,11 +15,11 @@
 namespace ferry {
 namespace {
 
-PageRun units(std::uint64_t first, std::uint64_t count) {
+PageRun units_from(std::uint64_t first, std::uint64_t count) {
   return {0, first * k_unit_bytes, count * k_unit_bytes};
 }
-Extent data(std::uint64_t first, std::uint64_t count) { return {units(first, count), false}; }
-Extent hole(std::uint64_t first, std::uint64_t count) { return {units(first, count), true}; }
+Extent data(std::uint64_t first, std::uint64_t count) { return {units_from(first, count), false}; }
+Extent hole(std::uint64_t first, std::uint64_t count) { return {units_from(first, count), true}; }
 
 /// A file in memory whose pages have data where `pages` has an x, and none where it has a dot.
 UniqueFd file_of(const std::string& pages) {

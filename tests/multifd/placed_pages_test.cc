@@ -18,7 +18,7 @@ namespace ferry::test {
 namespace {
 
 // More than one packet, staged or not, and a partial tail.
-constexpr std::uint64_t k_bytes = 700 * k_unit_bytes + 123;
+constexpr std::uint64_t k_placed_bytes = 700 * k_unit_bytes + 123;
 
 Transfer::Options over_placing_lines(PlacingOptions placing = {}, Motion motion = Motion::still) {
   return {
@@ -62,13 +62,13 @@ INSTANTIATE_TEST_SUITE_P(All, PlacedPagesOfAGuest, ::testing::Values(k_in_place,
                          k_name);
 
 TEST_P(PlacedPages, AreWhatWasThereInEveryRound) {
-  TestMemory from(GetParam().from, {k_bytes, 1, 0});
-  TestMemory to(Reach::mapping, {k_bytes, 1, 0});
+  TestMemory from(GetParam().from, {k_placed_bytes, 1, 0});
+  TestMemory to(Reach::mapping, {k_placed_bytes, 1, 0});
   Transfer transfer(from.memory(), to.memory(), over_placing_lines(placing()));
   unsigned seed = 1;
   for (const Picture picture : {Picture::noise, Picture::mixed, Picture::zeros, Picture::stripes}) {
     paint(from, picture, seed++);
-    const auto suspects = transfer.round(std::vector<PageRun>{{0, 0, k_bytes}, {1, 0, 1}});
+    const auto suspects = transfer.round(std::vector<PageRun>{{0, 0, k_placed_bytes}, {1, 0, 1}});
     ASSERT_TRUE(suspects) << text_of(suspects);
     ASSERT_TRUE(to.content() == from.content()) << "after round " << seed - 2;
   }
@@ -76,8 +76,8 @@ TEST_P(PlacedPages, AreWhatWasThereInEveryRound) {
 }
 
 TEST_P(PlacedPages, AreAccountedFor) {
-  TestMemory from(GetParam().from, {k_bytes});
-  TestMemory to(Reach::mapping, {k_bytes});
+  TestMemory from(GetParam().from, {k_placed_bytes});
+  TestMemory to(Reach::mapping, {k_placed_bytes});
   paint(from, Picture::noise, 3);
   unsigned told = 0;
   Transfer::Options options = over_placing_lines(placing());
@@ -86,13 +86,13 @@ TEST_P(PlacedPages, AreAccountedFor) {
   ASSERT_TRUE(transfer.round(from.runs()));
 
   const PageSender::Totals sent = transfer.sender().totals();
-  EXPECT_EQ(sent.placed_bytes, k_bytes);
+  EXPECT_EQ(sent.placed_bytes, k_placed_bytes);
   EXPECT_GT(sent.wire_bytes, sent.placed_bytes) << "headers go over the line";
-  EXPECT_EQ(transfer.receiver().totals().placed_bytes, k_bytes);
+  EXPECT_EQ(transfer.receiver().totals().placed_bytes, k_placed_bytes);
   EXPECT_EQ(transfer.receiver().totals().wire_bytes, sent.wire_bytes);
   std::uint64_t of_lanes = 0;
   for (const LaneReport& lane : transfer.sender().lane_reports()) of_lanes += lane.placed_bytes;
-  EXPECT_EQ(of_lanes, k_bytes);
+  EXPECT_EQ(of_lanes, k_placed_bytes);
   const bool copied =
       GetParam().from == Reach::mapping && GetParam().pinning == Pinning::staging_alone;
   EXPECT_EQ(told, copied ? 2u : 0u) << "each lane says so";
@@ -100,8 +100,8 @@ TEST_P(PlacedPages, AreAccountedFor) {
 }
 
 TEST_P(PlacedPages, ThatAreDamagedOnTheirWayArePlacedAgain) {
-  TestMemory from(GetParam().from, {k_bytes});
-  TestMemory to(Reach::mapping, {k_bytes});
+  TestMemory from(GetParam().from, {k_placed_bytes});
+  TestMemory to(Reach::mapping, {k_placed_bytes});
   paint(from, Picture::noise, 4);
   // Of what each lane puts: in its first packet, and where a page's resend may be.
   Transfer transfer(from.memory(), to.memory(),
@@ -115,8 +115,8 @@ TEST_P(PlacedPages, ThatAreDamagedOnTheirWayArePlacedAgain) {
 }
 
 TEST_P(PlacedPages, OfAGuestThatRunsAreDamagedOnlyWhereTheyWereCopied) {
-  TestMemory from(GetParam().from, {k_bytes});
-  TestMemory to(Reach::mapping, {k_bytes});
+  TestMemory from(GetParam().from, {k_placed_bytes});
+  TestMemory to(Reach::mapping, {k_placed_bytes});
   paint(from, Picture::noise, 5);
   Transfer::Options options = over_placing_lines(placing({9 * k_unit_bytes}), Motion::running);
   options.lanes = 1;
@@ -226,8 +226,8 @@ TEST_P(PlacedPagesOfAGuest, ThatAreWrittenInATightLoopAreSuspectsOrCopiesAndGood
 }
 
 TEST(PlacedPagesOfALine, NeedMemoryThatIsMapped) {
-  TestMemory from(Reach::mapping, {k_bytes});
-  TestMemory to(Reach::descriptor, {k_bytes});
+  TestMemory from(Reach::mapping, {k_placed_bytes});
+  TestMemory to(Reach::descriptor, {k_placed_bytes});
   Transfer transfer(from.memory(), to.memory(), over_placing_lines());
   EXPECT_EQ(code_of(transfer.round(from.runs())), Errc::unsupported);
 }

@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 using std::chrono::nanoseconds;
 using Verdict = Convergence::Verdict;
 
-constexpr std::uint64_t k_mib = 1 << 20;
+constexpr std::uint64_t k_one_mib = 1 << 20;
 constexpr std::uint64_t k_gib = 1 << 30;
 
 Convergence::Goal asked(nanoseconds max_downtime,
@@ -53,10 +53,10 @@ Course migrate(Convergence convergence, double share, std::uint64_t working_set,
 }
 
 TEST(Rates, AreBytesOverTime) {
-  EXPECT_EQ(measured_rate(k_mib, 500ms), 2 * k_mib);
-  EXPECT_EQ(measured_rate(k_mib, 0ns), 0u);
+  EXPECT_EQ(measured_rate(k_one_mib, 500ms), 2 * k_one_mib);
+  EXPECT_EQ(measured_rate(k_one_mib, 0ns), 0u);
   EXPECT_EQ(measured_rate(0, 1s), 0u);
-  EXPECT_EQ(time_for(k_mib, 2 * k_mib), 500ms);
+  EXPECT_EQ(time_for(k_one_mib, 2 * k_one_mib), 500ms);
   EXPECT_EQ(time_for(0, 0), 0ns);
   EXPECT_GT(time_for(1, 0), 24h);
   EXPECT_GT(time_for(UINT64_MAX, 1), 24h);
@@ -64,7 +64,7 @@ TEST(Rates, AreBytesOverTime) {
 
 TEST(ExpectedDowntime, IsSendingTheRestAndThreeRoundTripsAndTheAllowance) {
   const SwitchCost cost{.allowance = 7ms, .round_trip = 2ms};
-  EXPECT_EQ(expected_downtime(k_mib, 2 * k_mib, cost), 513ms);
+  EXPECT_EQ(expected_downtime(k_one_mib, 2 * k_one_mib, cost), 513ms);
   EXPECT_EQ(expected_downtime(0, 0, cost), 13ms);
   EXPECT_GT(expected_downtime(1, 0, cost), 24h);
 }
@@ -85,25 +85,26 @@ TEST(Convergence, SwitchesAtOnceWhenNothingIsDirtyWhateverWasAsked) {
 TEST(Convergence, SwitchesAsSoonAsTheRestFitsIntoWhatWasAsked) {
   Convergence convergence(asked(60ms));  // of which 10 are the allowance
   EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, k_gib), 0ns), Verdict::another_round);
-  EXPECT_EQ(convergence.after_round(round_of(k_gib, 52 * k_mib), 0ns), Verdict::another_round);
-  EXPECT_EQ(convergence.after_round(round_of(52 * k_mib, 51 * k_mib), 0ns), Verdict::switch_over);
+  EXPECT_EQ(convergence.after_round(round_of(k_gib, 52 * k_one_mib), 0ns), Verdict::another_round);
+  EXPECT_EQ(convergence.after_round(round_of(52 * k_one_mib, 51 * k_one_mib), 0ns),
+            Verdict::switch_over);
   EXPECT_LE(convergence.expected(), 60ms);
   EXPECT_GT(convergence.expected(), 59ms);
 }
 
 TEST(Convergence, CountsTheLinesRoundTrips) {
   Convergence convergence(asked(60ms));
-  EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, k_mib), 17ms), Verdict::another_round);
-  EXPECT_EQ(Convergence(asked(60ms)).after_round(round_of(4 * k_gib, k_mib), 16ms),
+  EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, k_one_mib), 17ms), Verdict::another_round);
+  EXPECT_EQ(Convergence(asked(60ms)).after_round(round_of(4 * k_gib, k_one_mib), 16ms),
             Verdict::switch_over);
 }
 
 TEST(Convergence, MeasuresWhatASmallRoundCostsBesideSending) {
   for (const nanoseconds beside : {10ms, 20ms}) {
     Convergence convergence(asked(60ms));
-    EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, 60 * k_mib), 0ns),
+    EXPECT_EQ(convergence.after_round(round_of(4 * k_gib, 60 * k_one_mib), 0ns),
               Verdict::another_round);
-    RoundFigures small = round_of(10 * k_mib, k_mib);
+    RoundFigures small = round_of(10 * k_one_mib, k_one_mib);
     small.time += beside;  // a distant receiver
     EXPECT_EQ(convergence.after_round(small, 0ns),
               beside == 10ms ? Verdict::switch_over : Verdict::another_round);
@@ -144,7 +145,7 @@ TEST(Convergence, SaysSoWhereItWillNeverBe) {
 
 TEST(Convergence, KnowsThatAHandOverWhichTakesTooLongByItselfIsNoMatterOfRounds) {
   Convergence convergence(asked(5ms));
-  convergence.after_round(round_of(4 * k_gib, k_mib), 0ns);
+  convergence.after_round(round_of(4 * k_gib, k_one_mib), 0ns);
   EXPECT_EQ(convergence.outlook(), Outlook::not_converging);
   EXPECT_EQ(convergence.eta(), std::nullopt);
 }

@@ -19,7 +19,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t k_much = std::uint64_t{1} << 30;
+constexpr std::uint64_t k_enough_bytes = std::uint64_t{1} << 30;
 
 struct Registers {
   std::uint64_t rip;
@@ -47,7 +47,7 @@ class DeviceState : public testing::Test {
     return read ? "it was read" : read.error().text();
   }
 
-  StateSpool spool_{k_much, testing::TempDir()};
+  StateSpool spool_{k_enough_bytes, testing::TempDir()};
   StateWriter out_{spool_};
   StateReader in_{spool_};
 };
@@ -139,7 +139,7 @@ TEST_F(DeviceState, WhatMakesNoSenseIsFoundWhereItStands) {
 
 TEST_F(DeviceState, IsRefusedWhereItHasNoNameOrOneThatIsNone) {
   const auto refused = [](auto write) {
-    StateSpool spool(k_much, "/tmp");
+    StateSpool spool(k_enough_bytes, "/tmp");
     StateWriter out(spool);
     write(out);
     const auto done = out.finish();
@@ -173,7 +173,7 @@ Errc refused_with(const Result<void>& done) {
 }
 
 TEST(StateSpool, RefusesWhatComesOutOfOrder) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   EXPECT_EQ(refused_with(spool.append(k_piece)), Errc::protocol);
   EXPECT_EQ(refused_with(spool.end_section(0, 0)), Errc::protocol);
   ASSERT_TRUE(spool.begin_section("a", 1));
@@ -182,7 +182,7 @@ TEST(StateSpool, RefusesWhatComesOutOfOrder) {
 }
 
 TEST(StateSpool, RefusesWhatComesAfterAll) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.begin_section("a", 1));
   ASSERT_TRUE(spool.end_section(0, 0));
   ASSERT_TRUE(spool.close());
@@ -192,7 +192,7 @@ TEST(StateSpool, RefusesWhatComesAfterAll) {
 }
 
 TEST(StateSpool, RefusesANameThatComesTwiceAndTooManyOfThem) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   for (int i = 0; i < 4096; ++i) {
     ASSERT_TRUE(spool.begin_section(std::to_string(i), 1));
     ASSERT_TRUE(spool.end_section(0, 0));
@@ -203,7 +203,7 @@ TEST(StateSpool, RefusesANameThatComesTwiceAndTooManyOfThem) {
 }
 
 TEST(StateSpool, RefusesAShortPieceInTheMiddle) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.begin_section("a", 1));
   ASSERT_TRUE(spool.append(k_piece));
   ASSERT_TRUE(spool.append(std::span(k_piece).first(10)));
@@ -212,7 +212,7 @@ TEST(StateSpool, RefusesAShortPieceInTheMiddle) {
 
 TEST(StateSpool, FindsThatLengthOrChecksumDiffer) {
   for (const std::uint64_t length : {k_state_piece_bytes, k_state_piece_bytes + 1}) {
-    StateSpool spool(k_much, "/tmp");
+    StateSpool spool(k_enough_bytes, "/tmp");
     ASSERT_TRUE(spool.begin_section("a", 1));
     ASSERT_TRUE(spool.append(k_piece));
     ASSERT_TRUE(spool.end_section(length, 1));
@@ -312,7 +312,7 @@ TEST(StateSpool, TakesNoMoreThanItMay) {
 }
 
 TEST(StateSpool, SaysWhereItCannotKeepIt) {
-  StateSpool spool(k_much, "/nowhere");
+  StateSpool spool(k_enough_bytes, "/nowhere");
   ASSERT_TRUE(spool.begin_section("a", 1));
   Result<void> kept;
   for (std::size_t done = 0; kept && done <= StateSpool::k_in_memory; done += k_piece.size()) {
@@ -324,7 +324,7 @@ TEST(StateSpool, SaysWhereItCannotKeepIt) {
 }
 
 TEST(DestinationGuest, ThatTakesNoStateRefusesItByName) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(StateWriter(spool).section("vcpu0").finish());
   ASSERT_TRUE(spool.close());
   StateReader in(spool);

@@ -21,8 +21,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t k_mib = 1024 * 1024;
-
 void expect_failure(const Outcome& outcome, Errc code, const std::string& text) {
   ASSERT_TRUE(outcome.why_not);
   EXPECT_EQ(outcome.why_not->code, code) << why_not(outcome);

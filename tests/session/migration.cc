@@ -1,6 +1,10 @@
 #include "tests/session/migration.h"
 
+#include <gtest/gtest.h>
+
 #include <utility>
+
+#include "tests/session/memory_guest.h"
 
 namespace ferry::test {
 namespace {
@@ -85,6 +89,25 @@ Ended migrate_over(Runtime& runtime, SourceGuest& from, DestinationGuest& to,
   Call receiving = receiving_over(runtime, to, std::move(theirs));
   Outcome sent = send_over(runtime, from, std::move(ours), options);
   return {std::move(sent), receiving.outcome()};
+}
+
+SendOptions with_channels(unsigned channels) {
+  SendOptions options;
+  options.channels = channels;
+  return options;
+}
+
+void expect_handed_over(const Ended& ended, const MemorySource& from, const MemoryDestination& to) {
+  EXPECT_TRUE(ended.sent.ok()) << why_not(ended.sent);
+  EXPECT_TRUE(ended.received.ok()) << why_not(ended.received);
+  EXPECT_EQ(ended.sent.owner, Owner::destination);
+  EXPECT_EQ(ended.received.owner, Owner::destination);
+  EXPECT_TRUE(identical(from, to));
+  EXPECT_EQ(to.prepares(), 1u);
+  EXPECT_EQ(to.starts(), 1u);
+  EXPECT_EQ(from.pauses(), 1u);
+  EXPECT_EQ(from.resumes(), 0u);
+  EXPECT_FALSE(from.tracking());
 }
 
 std::unique_ptr<Runtime> runtime_of_all_transports() { return make_runtime().value(); }

@@ -11,6 +11,11 @@
 
 namespace ferry::test {
 
+class MemorySource;
+class MemoryDestination;
+
+inline constexpr std::uint64_t k_mib = 1024 * 1024;
+
 /// A call that blocks until a migration has ended. One that still runs when this is destroyed is
 /// asked to stop.
 class Call {
@@ -67,6 +72,11 @@ Ended migrate(Runtime& runtime, SourceGuest& from, DestinationGuest& to, std::st
 Ended migrate_over(Runtime& runtime, SourceGuest& from, DestinationGuest& to,
                    std::unique_ptr<Channel> ours, std::unique_ptr<Channel> theirs,
                    const SendOptions& options);
+
+SendOptions with_channels(unsigned channels);
+
+/// Both sides say so, the memory is the same, and each guest was asked for what it should be, once.
+void expect_handed_over(const Ended& ended, const MemorySource& from, const MemoryDestination& to);
 
 std::unique_ptr<Runtime> runtime_of_all_transports();
 

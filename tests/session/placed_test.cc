@@ -20,26 +20,12 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr std::uint64_t k_mib = 1024 * 1024;
 constexpr const char* k_anywhere = "placing://127.0.0.1:0";
 
 std::unique_ptr<Runtime> runtime_that_places(PlacingOptions options = {}) {
   auto runtime = make_runtime().value();
   runtime->add(make_placing_transport(std::move(options)));
   return runtime;
-}
-
-SendOptions with_channels(unsigned channels) {
-  SendOptions options;
-  options.channels = channels;
-  return options;
-}
-
-void expect_handed_over(const Ended& ended, const MemorySource& from, const MemoryDestination& to) {
-  EXPECT_TRUE(ended.sent.ok()) << why_not(ended.sent);
-  EXPECT_TRUE(ended.received.ok()) << why_not(ended.received);
-  EXPECT_EQ(ended.sent.owner, Owner::destination);
-  EXPECT_TRUE(identical(from, to));
 }
 
 class PlacedMigration : public testing::TestWithParam<unsigned> {};

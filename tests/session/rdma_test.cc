@@ -14,7 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint64_t k_pages = 1024;
+constexpr std::uint64_t k_pinned_pages = 1024;
 
 class OverRdma : public testing::TestWithParam<std::string> {
  protected:
@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(All, OverRdma, testing::Values("rdma", "rdma+tls"),
 TEST_P(OverRdma, MovesAGuestThatWritesAllTheTimeByteForByte) {
   if (const std::string why = absent(); !why.empty()) GTEST_SKIP() << why;
   for (const unsigned channels : {1u, 3u}) {
-    MutatedSource from(k_pages, 64);
+    MutatedSource from(k_pinned_pages, 64);
     MemoryDestination to;
     from.wait_for_a_write();
     SendOptions options;
@@ -57,17 +57,17 @@ TEST_P(OverRdma, MovesAGuestThatWritesAllTheTimeByteForByte) {
     ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
     EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
     EXPECT_EQ(ended.sent.report.resent, 0u) << "a page that was written to on the way is no damage";
-    EXPECT_GE(ended.sent.report.placed_bytes, k_pages * k_unit_bytes);
+    EXPECT_GE(ended.sent.report.placed_bytes, k_pinned_pages * k_unit_bytes);
     EXPECT_EQ(ended.sent.report.zero_copy_fallbacks, 0u);
   }
 }
 
 TEST_P(OverRdma, MovesDeviceStateBesideMemoryThatNobodyCanWriteToAnyMore) {
   if (const std::string why = absent(); !why.empty()) GTEST_SKIP() << why;
-  MutatedSource from(k_pages, 64);
+  MutatedSource from(k_pinned_pages, 64);
   MemoryDestination to;
   from.on_save = [&](StateWriter& out) -> Result<void> {
-    from.write_as_device(k_pages - 1, std::byte{0xdd});
+    from.write_as_device(k_pinned_pages - 1, std::byte{0xdd});
     out.section("ring").u64(from.writes());
     return {};
   };

@@ -13,6 +13,10 @@
 
 namespace ferry::test {
 
+inline constexpr std::uint64_t k_unit = k_unit_bytes;
+// More than the rest that is small enough to be sent with the guest paused.
+inline constexpr std::uint64_t k_much = 16 * 1024 * 1024 / k_unit;
+
 /// What happened, and what is to happen.
 struct Script {
   std::vector<std::vector<PageRun>> dirty;     ///< that the harvests find, in their order

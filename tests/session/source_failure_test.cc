@@ -13,9 +13,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::uint64_t k_unit = k_unit_bytes;
-constexpr std::uint64_t k_much = 16 * 1024 * 1024 / k_unit;
-
 /// Has a round of everything, one with the guest running, and one with the guest paused.
 Script eventful() {
   Script script;

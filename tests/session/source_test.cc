@@ -14,10 +14,6 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr std::uint64_t k_unit = k_unit_bytes;
-// More than the rest that is small enough to be sent with the guest paused.
-constexpr std::uint64_t k_much = 16 * 1024 * 1024 / k_unit;
-
 TEST(Source, SendsAGuestThatWritesNothingInOneRound) {
   Script script;
   MemorySource guest(layout_of({3 * k_unit, 0, 100}));

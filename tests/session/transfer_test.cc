@@ -12,33 +12,12 @@
 namespace ferry::test {
 namespace {
 
-constexpr std::uint64_t k_mib = 1024 * 1024;
-
-SendOptions with_channels(unsigned channels) {
-  SendOptions options;
-  options.channels = channels;
-  return options;
-}
-
 /// Sixteen channels' worth of pieces, a unit that is partial, and regions with nothing in them.
 Layout odd_layout() {
   return layout_of({3 * k_mib + 1, 0, k_unit_bytes, 1, 700 * k_unit_bytes, 0});
 }
 
 std::string unix_address() { return "unix://@ferry-session-" + std::to_string(::getpid()); }
-
-void expect_handed_over(const Ended& ended, const MemorySource& from, const MemoryDestination& to) {
-  EXPECT_TRUE(ended.sent.ok()) << why_not(ended.sent);
-  EXPECT_TRUE(ended.received.ok()) << why_not(ended.received);
-  EXPECT_EQ(ended.sent.owner, Owner::destination);
-  EXPECT_EQ(ended.received.owner, Owner::destination);
-  EXPECT_TRUE(identical(from, to));
-  EXPECT_EQ(to.prepares(), 1u);
-  EXPECT_EQ(to.starts(), 1u);
-  EXPECT_EQ(from.pauses(), 1u);
-  EXPECT_EQ(from.resumes(), 0u);
-  EXPECT_FALSE(from.tracking());
-}
 
 struct Way {
   std::string name;

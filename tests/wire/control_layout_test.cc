@@ -11,8 +11,6 @@
 namespace ferry::wire {
 namespace {
 
-constexpr std::uint64_t k_gib = std::uint64_t{1} << 30;
-
 LayoutRegion region(std::string name, std::uint64_t length = k_unit_bytes) {
   return {.name = std::move(name), .length = length};
 }

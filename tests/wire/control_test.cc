@@ -11,15 +11,6 @@
 namespace ferry::wire {
 namespace {
 
-constexpr std::uint64_t k_gib = std::uint64_t{1} << 30;
-
-template <std::size_t N>
-std::array<std::byte, N> counting_from(unsigned first) {
-  std::array<std::byte, N> out;
-  std::ranges::generate(out, [&first] { return static_cast<std::byte>(first++); });
-  return out;
-}
-
 Transcript some_transcript() { return {{{1, 2, 3, 4}, {0x1111, 0x2222, 0x3333, 0x4444}}}; }
 
 /// One of each, and its bytes. They are the format: a change here is another version of it.

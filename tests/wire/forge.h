@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <random>
 #include <span>
@@ -18,6 +21,16 @@
 namespace ferry::wire {
 
 using Bytes = std::vector<std::byte>;
+
+inline constexpr std::uint64_t k_gib = std::uint64_t{1} << 30;
+
+/// first, first + 1, ...
+template <std::size_t N>
+std::array<std::byte, N> counting_from(unsigned first) {
+  std::array<std::byte, N> out;
+  std::ranges::generate(out, [&first] { return static_cast<std::byte>(first++); });
+  return out;
+}
 
 /// Bytes as text, for vectors that must never change: "48 65 6c" with or without the blanks.
 inline Bytes from_hex(std::string_view text) {

@@ -10,13 +10,6 @@
 namespace ferry::wire {
 namespace {
 
-template <std::size_t N>
-std::array<std::byte, N> counting_from(unsigned first) {
-  std::array<std::byte, N> out;
-  std::ranges::generate(out, [&first] { return static_cast<std::byte>(first++); });
-  return out;
-}
-
 Hello some_hello() {
   return {.version_min = 1,
           .version_max = 2,

@@ -14,7 +14,7 @@ const Layout k_layout{{{.name = "ram", .guest_address = 1 << 20, .length = 3 * k
                        {.name = "none", .length = 0},
                        {.name = "rom", .page_size = 1 << 21, .length = 600 * k_unit_bytes}}};
 
-ImageHeader some_header() {
+ImageHeader some_image_header() {
   ImageHeader header{.layout = k_layout,
                      .units_present = 5,
                      .index_checksum = 0x1111,
@@ -31,7 +31,7 @@ std::span<const std::byte> message_of(const Bytes& units) {
 
 /// The header after something was done to its fields, with length, checksum and padding right.
 Bytes with_field(std::size_t at, std::uint8_t value) {
-  const Bytes units = encode(some_header());
+  const Bytes units = encode(some_image_header());
   const auto message = message_of(units);
   Bytes changed(message.begin(), message.end());
   changed[at] = static_cast<std::byte>(value);
@@ -56,12 +56,12 @@ TEST(ImagePlan, PutsEveryPartBehindTheOneBefore) {
 TEST(ImagePlan, OfNoMemoryIsAHeader) { EXPECT_EQ(plan_image({}).end(), 4096u); }
 
 TEST(ImageHeader, ComesOutAsItWentIn) {
-  const Bytes bytes = encode(some_header());
+  const Bytes bytes = encode(some_image_header());
   EXPECT_EQ(bytes.size(), 4096u);
   EXPECT_EQ(image_header_bytes(std::span(bytes).first(k_prologue_bytes)), 4096u);
   const auto header = decode_image_header(bytes);
   ASSERT_TRUE(header) << header.error().text();
-  EXPECT_EQ(*header, some_header());
+  EXPECT_EQ(*header, some_image_header());
 }
 
 TEST(ImageHeader, IsTheseBytes) {
@@ -106,7 +106,7 @@ TEST(ImageHeader, IsTheseBytes) {
 }
 
 TEST(ImageHeader, EveryDamagedByteIsFound) {
-  const Bytes bytes = encode(some_header());
+  const Bytes bytes = encode(some_image_header());
   for (std::size_t at = 0; at < bytes.size(); ++at) {
     Bytes damaged = bytes;
     damaged[at] ^= std::byte{0x20};
@@ -127,7 +127,7 @@ TEST(ImageHeader, APlaceThatTheLayoutDoesNotGiveIsRefused) {
 }
 
 TEST(ImageHeader, AWrongMutantIsRefusedOrMeansWhatItSays) {
-  const Bytes units = encode(some_header());
+  const Bytes units = encode(some_image_header());
   const auto message = message_of(units);
   expect_mutants_are_refused_or_mean_themselves(
       Bytes(message.begin(), message.end()),
@@ -164,7 +164,7 @@ TEST(ImageBitmap, AMarkWhereThereIsNoUnitIsRefused) {
 }
 
 TEST(ImageSections, ComeOutAsTheyWentIn) {
-  ImageHeader header = some_header();
+  ImageHeader header = some_image_header();
   std::vector<ImageSection> sections{{.name = "cpu", .version = 2, .length = 5000, .checksum = 7},
                                      {.name = "empty"},
                                      {.name = "disk", .length = 4096, .checksum = 9}};
@@ -186,7 +186,7 @@ TEST(ImageSections, ComeOutAsTheyWentIn) {
 }
 
 TEST(ImageSections, OneThatStandsWhereNoneCanBeIsRefused) {
-  ImageHeader header = some_header();
+  ImageHeader header = some_image_header();
   std::vector<ImageSection> sections{{.name = "cpu", .length = 5000}};
   header.file_bytes = place_sections(sections, header.file_bytes);
   for (auto wrong :
