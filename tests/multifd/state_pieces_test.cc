@@ -46,7 +46,7 @@ class Keeper {
   std::map<std::pair<std::uint32_t, std::uint64_t>, Bytes> kept_;
 };
 
-bool submit(PageSender& sender, std::uint32_t section, std::span<const std::byte> bytes) {
+bool submit_section(PageSender& sender, std::uint32_t section, std::span<const std::byte> bytes) {
   for (std::size_t at = 0; at < bytes.size(); at += k_state_piece_bytes) {
     const auto piece = bytes.subspan(at, std::min(k_state_piece_bytes, bytes.size() - at));
     if (!sender.submit_state(section, at, piece)) return false;
@@ -55,8 +55,8 @@ bool submit(PageSender& sender, std::uint32_t section, std::span<const std::byte
 }
 
 // As they stand on the line, where a lane carries nothing else.
-constexpr std::uint64_t k_header_bytes = 48 + 32 + 8 * k_state_piece_bytes / k_unit_bytes;
-constexpr std::uint64_t k_packet_bytes = k_header_bytes + k_state_piece_bytes;
+constexpr std::uint64_t k_state_header_bytes = 48 + 32 + 8 * k_state_piece_bytes / k_unit_bytes;
+constexpr std::uint64_t k_state_packet_bytes = k_state_header_bytes + k_state_piece_bytes;
 
 class StatePieces : public testing::Test {
  protected:
@@ -68,7 +68,7 @@ class StatePieces : public testing::Test {
     transfer_ = std::make_unique<Transfer>(source_.memory(), destination_.memory(), options);
     return transfer_->round([&](PageSender& sender) {
       for (std::uint32_t number = 0; number < sections.size(); ++number) {
-        if (!submit(sender, number, sections[number])) return false;
+        if (!submit_section(sender, number, sections[number])) return false;
       }
       return true;
     });
@@ -114,8 +114,8 @@ TEST_F(StatePieces, GoBesidePagesOfTheSameRound) {
                         .keep_state = (keeper_ = std::make_unique<Keeper>())->taking()});
   const Bytes state = noise_bytes(3 * k_state_piece_bytes, 3);
   const auto done = transfer_->round([&](PageSender& sender) {
-    return submit(sender, 0, state) && sender.submit({0, 0, k_unit_bytes}, Content::data) &&
-           submit(sender, 1, state);
+    return submit_section(sender, 0, state) && sender.submit({0, 0, k_unit_bytes}, Content::data) &&
+           submit_section(sender, 1, state);
   });
   ASSERT_TRUE(done) << text_of(done);
   expect_whole({state, state});
@@ -125,10 +125,11 @@ TEST_F(StatePieces, GoBesidePagesOfTheSameRound) {
 TEST_F(StatePieces, ThatAreDamagedComeAgainAsAWhole) {
   const std::vector<Bytes> sections = {noise_bytes(4 * k_state_piece_bytes, 4)};
   // Two units of the second piece, and one of the fourth.
-  const auto done = transfer({.flips = {k_packet_bytes + k_header_bytes + 5,
-                                        k_packet_bytes + k_header_bytes + 9 * k_unit_bytes,
-                                        3 * k_packet_bytes + k_header_bytes + 1000}},
-                             sections);
+  const auto done =
+      transfer({.flips = {k_state_packet_bytes + k_state_header_bytes + 5,
+                          k_state_packet_bytes + k_state_header_bytes + 9 * k_unit_bytes,
+                          3 * k_state_packet_bytes + k_state_header_bytes + 1000}},
+               sections);
   ASSERT_TRUE(done) << text_of(done);
   expect_whole(sections);
   const std::uint64_t units = 2 * k_state_piece_bytes / k_unit_bytes;
@@ -141,7 +142,7 @@ TEST_F(StatePieces, ThatAreDamagedInEveryResendAreAnIntegrityError) {
   // byte so deep in each that it is hit either way.
   std::vector<std::uint64_t> flips;
   for (std::uint64_t copy = 0; copy <= wire::k_max_resends; ++copy) {
-    flips.push_back(copy * k_packet_bytes + k_header_bytes + 1000);
+    flips.push_back(copy * k_state_packet_bytes + k_state_header_bytes + 1000);
   }
   const auto done = transfer({.flips = flips}, {noise_bytes(k_state_piece_bytes, 5)});
   ASSERT_EQ(code_of(done), Errc::integrity);
@@ -173,7 +174,7 @@ TEST(StateWindow, LetsNoMoreInThanItHolds) {
 
 // Sources that send what no honest one would.
 
-CraftedPacket piece(std::uint64_t sequence, const PageRun& at, std::uint32_t flags = 0) {
+CraftedPacket state_packet(std::uint64_t sequence, const PageRun& at, std::uint32_t flags = 0) {
   return CraftedPacket(sequence, 0, wire::k_stable | wire::k_state | flags)
       .data(at, std::span(k_noise).first(at.length));
 }
@@ -186,30 +187,30 @@ class HostileStateSource : public testing::Test {
 };
 
 TEST_F(HostileStateSource, IsAnsweredForEachPieceThatIsGood) {
-  fed_.send(piece(0, {7, k_state_piece_bytes, 100}));
+  fed_.send(state_packet(0, {7, k_state_piece_bytes, 100}));
   EXPECT_EQ(fed_.answer(), wire::ControlFrame(wire::StateAck{.lane = 0, .sequence = 0}));
   EXPECT_EQ(fed_.receiver().bytes_verified(), 0u) << "it is no memory";
 }
 
 TEST_F(HostileStateSource, MayRepairWhatItDamagedBehindTheEndOfTheRound) {
-  fed_.send(piece(0, {1, 0, 2 * k_unit_bytes}).damage(1));
+  fed_.send(state_packet(0, {1, 0, 2 * k_unit_bytes}).damage(1));
   EXPECT_EQ(fed_.answer(), wire::ControlFrame(wire::Nak{.runs = {{1, 0, 2 * k_unit_bytes}}}));
   fed_.send(end_of_round(1));
-  fed_.send(piece(2, {1, 0, 2 * k_unit_bytes}, wire::k_resend));
+  fed_.send(state_packet(2, {1, 0, 2 * k_unit_bytes}, wire::k_resend));
   EXPECT_EQ(fed_.answer(), wire::ControlFrame(wire::StateAck{.lane = 0, .sequence = 2}));
   EXPECT_EQ(fed_.answer(), wire::ControlFrame(wire::RoundAck{.round = 0}));
 }
 
 TEST_F(HostileStateSource, IsRefusedWhatTheKeeperRefuses) {
-  fed_.send(piece(0, {1, 0, 10}));
-  fed_.send(piece(1, {1, 0, 10}));
+  fed_.send(state_packet(0, {1, 0, 10}));
+  fed_.send(state_packet(1, {1, 0, 10}));
   EXPECT_EQ(fed_.failure().code, Errc::protocol);
 }
 
 TEST_F(HostileStateSource, CannotAddAPieceAfterTheEndOfTheRound) {
-  fed_.send(piece(0, {1, 0, 10}).damage(0));
+  fed_.send(state_packet(0, {1, 0, 10}).damage(0));
   fed_.send(end_of_round(1));
-  fed_.send(piece(2, {2, 0, 10}));
+  fed_.send(state_packet(2, {2, 0, 10}));
   EXPECT_EQ(fed_.failure().text(), "packet 2 on channel 0: the round has ended on this channel");
 }
 
@@ -217,7 +218,7 @@ TEST_F(HostileStateSource, CannotRepairMemoryWithAPiece) {
   fed_.send(CraftedPacket(0).data({0, 0, k_unit_bytes}, noise(1)).damage(0));
   EXPECT_TRUE(std::holds_alternative<wire::Nak>(fed_.answer()));
   fed_.send(end_of_round(1));
-  fed_.send(piece(2, {0, 0, k_unit_bytes}, wire::k_resend));
+  fed_.send(state_packet(2, {0, 0, k_unit_bytes}, wire::k_resend));
   EXPECT_TRUE(std::holds_alternative<wire::StateAck>(fed_.answer()));
   fed_.send(
       CraftedPacket(3, 0, wire::k_stable | wire::k_resend).data({0, 0, k_unit_bytes}, noise(1)));
@@ -226,7 +227,7 @@ TEST_F(HostileStateSource, CannotRepairMemoryWithAPiece) {
 
 TEST_F(HostileStateSource, IsRefusedWhereNoStateIsTaken) {
   FedReceiver fed(memory_.memory());
-  fed.send(piece(0, {0, 0, 10}));
+  fed.send(state_packet(0, {0, 0, 10}));
   EXPECT_EQ(fed.failure().text(), "packet 0 on channel 0: device state, where none is taken");
 }
 

@@ -26,8 +26,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::size_t k_mib = 1024 * 1024;
-
 /// No two words of it are alike.
 std::vector<std::byte> counting(std::size_t bytes) {
   std::vector<std::byte> out(bytes);
@@ -36,13 +34,13 @@ std::vector<std::byte> counting(std::size_t bytes) {
 }
 
 /// How a session comes about.
-struct Way {
+struct SessionKind {
   std::string name;
   std::string uri;  // empty: over one duplex channel
   unsigned lanes = 1;
 };
 
-class StateOnLanes : public testing::TestWithParam<Way> {
+class StateOnLanes : public testing::TestWithParam<SessionKind> {
  protected:
   void SetUp() override {
     runtime_->add(make_placing_transport());
@@ -65,11 +63,11 @@ class StateOnLanes : public testing::TestWithParam<Way> {
 };
 
 INSTANTIATE_TEST_SUITE_P(Over, StateOnLanes,
-                         testing::Values(Way{"OneLane", "tcp://127.0.0.1:0", 1},
-                                         Way{"TwoLanes", "tcp://127.0.0.1:0", 2},
-                                         Way{"OneChannelForAll", ""},
-                                         Way{"TwoEncryptedLanes", "tls://127.0.0.1:0", 2},
-                                         Way{"LanesThatPlace", "placing://127.0.0.1:0", 2}),
+                         testing::Values(SessionKind{"OneLane", "tcp://127.0.0.1:0", 1},
+                                         SessionKind{"TwoLanes", "tcp://127.0.0.1:0", 2},
+                                         SessionKind{"OneChannelForAll", ""},
+                                         SessionKind{"TwoEncryptedLanes", "tls://127.0.0.1:0", 2},
+                                         SessionKind{"LanesThatPlace", "placing://127.0.0.1:0", 2}),
                          [](const auto& way) { return way.param.name; });
 
 TEST_P(StateOnLanes, IsWholeAndInItsOrder) {
@@ -269,15 +267,15 @@ class OddStateSource : public testing::Test {
 };
 
 TEST_F(OddStateSource, IsRefused) {
-  constexpr std::uint64_t k_piece = k_state_piece_bytes;
+  constexpr std::uint64_t k_length = k_state_piece_bytes;
   const std::vector<std::pair<std::vector<Piece>, Errc>> odd = {
-      {{{{0, 0, k_piece}}}, Errc::protocol},         // it is there already
-      {{{{0, k_piece, k_piece}}}, Errc::integrity},  // more than it ends with
-      {{{{0, (std::uint64_t{1} << 44) - k_piece, k_piece}}}, Errc::integrity},  // far away
-      {{{{1, 0, 1}}}, Errc::protocol},                                          // of no section
-      {{{{1023, k_piece, k_piece}}}, Errc::protocol},                           // nor this
-      {{{{1, 0, k_piece}}, {{1, 0, k_piece}}}, Errc::protocol},                 // twice
-      {{{{1, 0, 10}}, {{1, k_piece, 10}}}, Errc::protocol},                     // two ends
+      {{{{0, 0, k_length}}}, Errc::protocol},          // it is there already
+      {{{{0, k_length, k_length}}}, Errc::integrity},  // more than it ends with
+      {{{{0, (std::uint64_t{1} << 44) - k_length, k_length}}}, Errc::integrity},  // far away
+      {{{{1, 0, 1}}}, Errc::protocol},                                            // of no section
+      {{{{1023, k_length, k_length}}}, Errc::protocol},                           // nor this
+      {{{{1, 0, k_length}}, {{1, 0, k_length}}}, Errc::protocol},                 // twice
+      {{{{1, 0, 10}}, {{1, k_length, 10}}}, Errc::protocol},                      // two ends
   };
   for (const auto& [pieces, code] : odd) {
     const Outcome outcome = says(pieces);
