@@ -176,9 +176,15 @@ Result<void> make_sparse_image(const std::string& path, std::uint64_t bytes,
   return {};
 }
 
-Result<void> forget(const std::string& path) {
+Result<void> settle(const std::string& path) {
   const UniqueFd file = FERRY_TRY(open_file(path, O_RDONLY));
   if (::fsync(file.get()) != 0) return fail_sys(Errc::system, errno, "sync " + path);
+  return {};
+}
+
+Result<void> forget(const std::string& path) {
+  FERRY_TRY(settle(path));
+  const UniqueFd file = FERRY_TRY(open_file(path, O_RDONLY));
   (void)::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
   return {};
 }

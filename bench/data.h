@@ -60,6 +60,8 @@ Result<void> make_zero_image(const std::string& path, std::uint64_t bytes);
 Result<void> make_sparse_image(const std::string& path, std::uint64_t bytes,
                                std::uint64_t data_bytes);
 
+/// Nothing of a file is left to be written to its disk: nobody else's run pays for it.
+Result<void> settle(const std::string& path);
 /// What is read of a file next comes from its disk.
 Result<void> forget(const std::string& path);
 

@@ -227,14 +227,17 @@ Result<Run> qemu_snapshot(const QemuSnapshot& snapshot) {
       ::open(snapshot.output.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
   if (!file) return fail_sys(Errc::system, errno, "open " + snapshot.output);
   FERRY_TRY(qemu.execute("getfd", {{"fdname", "file"}}, file.get()));
+  // It has touched every page of its memory, which is a file, for writing.
+  FERRY_TRY(settle(snapshot.memory));
   const double before = FERRY_TRY(qemu.cpu());
   const Clock::time_point begin = Clock::now();
   FERRY_TRY(qemu.execute("migrate", {{"uri", "fd:file"}}));
   FERRY_TRY(qemu.completed());
+  const Usage unsynced = usage_so_far();
   if (::fsync(file.get()) != 0) return fail_sys(Errc::system, errno, "sync " + snapshot.output);
   Run run;
   run.seconds = seconds_between(begin, Clock::now());
-  run.send.cpu_seconds = FERRY_TRY(qemu.cpu()) - before;
+  run.send.cpu_seconds = FERRY_TRY(qemu.cpu()) - before + (usage_so_far() - unsynced).cpu_seconds;
   FERRY_TRY(qemu.quit());
   return run;
 }

@@ -34,7 +34,8 @@ struct QemuSnapshot {
 };
 
 /// Measured is from the command to migrate until the file is on the disk; the time of the
-/// processor is QEMU's in between, without that last fsync's.
+/// processor is QEMU's in between, and that of the last fsync, which is ours. When it begins, the
+/// file that is its memory has nothing left to be written to its disk.
 Result<Run> qemu_snapshot(const QemuSnapshot& snapshot);
 
 }  // namespace ferry::bench

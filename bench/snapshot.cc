@@ -17,7 +17,7 @@
 #include "bench/process.h"
 #include "bench/programs.h"
 #include "bench/qemu_run.h"
-#include "ferry/unique_fd.h"
+#include "ferry/memory.h"
 
 namespace ferry::bench {
 namespace {
@@ -103,22 +103,32 @@ Result<Run> check(const Scene& scene) {
       {scene.plan.commands.receive, "--check", "file://" + scene.snapshot}, "--lanes", scene));
 }
 
-/// The time that fio says it took, without its own start and layout; the last fsync is in it.
-Result<Run> fio(const Scene& scene, const char* direction) {
-  const std::string file = scratch_path(scene.plan, "fio");
-  const bool writes = std::string_view(direction) == "write";
-  if (writes) ::unlink(file.c_str());
-  // As many bytes as the snapshot has storage for: next to nothing of it is no page.
-  const auto blocks = static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.snapshot)).st_blocks);
-  const std::uint64_t each =
-      std::max(blocks * 512 / scene.channels / k_mib, std::uint64_t{1}) * k_mib;
-  Process process = FERRY_TRY(Process::start(
-      {scene.fio, "--name=ferry", "--filename=" + file, fmt::format("--rw={}", direction),
-       "--bs=256k", "--iodepth=8", "--ioengine=io_uring", "--fallocate=none",
-       fmt::format("--direct={}", scene.direct ? 1 : 0), "--end_fsync=1",
-       fmt::format("--size={}", each), fmt::format("--numjobs={}", scene.channels),
-       fmt::format("--offset_increment={}", each), "--group_reporting", "--thread",
-       "--output-format=json"}));
+/// What fio is to move: `each` bytes a job.
+struct FioFile {
+  std::string path;
+  std::uint64_t each = 0;
+};
+
+/// One after the other, in as many jobs as Ferry has lanes. The time is what fio says that it took,
+/// without its own start and layout; the last fsync is in it.
+Result<Run> fio(const Scene& scene, const char* direction, const FioFile& file,
+                const std::vector<std::string>& more) {
+  std::vector<std::string> argv{scene.fio,
+                                "--name=ferry",
+                                "--filename=" + file.path,
+                                fmt::format("--rw={}", direction),
+                                "--bs=256k",
+                                "--iodepth=8",
+                                "--ioengine=io_uring",
+                                fmt::format("--direct={}", scene.direct ? 1 : 0),
+                                fmt::format("--size={}", file.each),
+                                fmt::format("--numjobs={}", scene.channels),
+                                fmt::format("--offset_increment={}", file.each),
+                                "--group_reporting",
+                                "--thread",
+                                "--output-format=json"};
+  argv.insert(argv.end(), more.begin(), more.end());
+  Process process = FERRY_TRY(Process::start(argv));
   std::string text;
   while (const auto line = process.read_line()) text += *line + "\n";
   Run run;
@@ -128,6 +138,25 @@ Result<Run> fio(const Scene& scene, const char* direction) {
   if (report.is_discarded()) return fail(Errc::system, "read what fio says: " + text);
   run.seconds = report["jobs"][0][direction]["runtime"].get<double>() / 1000;
   return run;
+}
+
+/// As many bytes as the snapshot has storage for, to a new file: next to nothing of it is no page.
+Result<Run> fio_write(const Scene& scene) {
+  const std::string path = scratch_path(scene.plan, "fio");
+  ::unlink(path.c_str());
+  const auto blocks = static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.snapshot)).st_blocks);
+  const std::uint64_t each =
+      std::max(blocks * 512 / scene.channels / k_mib, std::uint64_t{1}) * k_mib;
+  return fio(scene, "write", {path, each}, {"--fallocate=none", "--end_fsync=1"});
+}
+
+/// The snapshot itself, from its first byte to its last, holes and all. Two files that were written
+/// one after the other may lie on their disk in very different ways.
+Result<Run> fio_read(const Scene& scene) {
+  FERRY_TRY(forget(scene.snapshot));
+  const auto bytes = static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.snapshot)).st_size);
+  const std::uint64_t each = bytes / scene.channels / k_unit_bytes * k_unit_bytes;
+  return fio(scene, "read", {scene.snapshot, each}, {"--readonly"});
 }
 
 Result<Run> cp(const std::string& from, const std::string& to) {
@@ -147,6 +176,7 @@ Result<void> for_each_scene(const Plan& plan, Content content, Measure measure) 
   Process child =
       FERRY_TRY(Process::fork([&](int) { return make_image(image.path(), plan, content); }));
   FERRY_TRY(child.wait());
+  FERRY_TRY(settle(image.path()));
   for (const unsigned channels : plan.channels) {
     for (const bool direct : {false, true}) {
       Scene scene{plan, channels, direct, image.path(), snapshot.path(), output.path()};
@@ -206,10 +236,10 @@ Result<void> snapshot_and_fio(const Plan& plan, const Report& report) {
       scene.fio = *program;
       FERRY_TRY(compare(
           beside, scene, "snapshot-save", [&] { return save(scene); },
-          [&] { return fio(scene, "write"); }));
+          [&] { return fio_write(scene); }));
       return compare(
           beside, scene, "snapshot-read", [&] { return check(scene); },
-          [&] { return fio(scene, "read"); });
+          [&] { return fio_read(scene); });
     }));
   }
   return {};
@@ -239,8 +269,12 @@ Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
   const Beside beside{report, "QEMU's migration into a file", Content::random, 1.0};
   return for_each_scene(plan, Content::random, [&](const Scene& scene) -> Result<void> {
     const QemuSnapshot peer{*program, scene.image, output.path(), plan.bytes};
-    Runs runs = FERRY_TRY(in_pairs(
-        plan.repeats, [&] { return save(scene); }, [&] { return qemu_snapshot(peer); }));
+    const auto save_settled = [&]() -> Result<Run> {
+      FERRY_TRY(settle(scene.image));
+      return save(scene);
+    };
+    Runs runs =
+        FERRY_TRY(in_pairs(plan.repeats, save_settled, [&] { return qemu_snapshot(peer); }));
     const auto cpu = [](const Run& run) { return run.send.cpu_seconds; };
     const double gibibytes = static_cast<double>(plan.bytes) / static_cast<double>(k_gib);
     std::vector<Bar> bars{{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least},

@@ -1,4 +1,4 @@
-// How the bytes of a file are moved, several requests at a time: three ways behind one face.
+// How the bytes of files are moved, several requests at a time: three ways behind one face.
 #pragma once
 
 #include <cstddef>
@@ -15,6 +15,7 @@ namespace ferry {
 struct FileRequest {
   enum class Direction { read, write };
   Direction direction = Direction::read;
+  int fd = -1;  ///< of the file; borrowed until the completion
   std::uint64_t offset = 0;
   std::span<std::byte> bytes;  ///< only read from, where they are written
   std::uint64_t cookie = 0;    ///< comes back with the completion
@@ -25,7 +26,7 @@ struct FileCompletion {
   std::int64_t result = 0;  ///< bytes moved, maybe fewer than asked for; or minus an errno
 };
 
-/// Moves pieces of one file, in no order. Used by one thread at a time; it may be handed on.
+/// Moves pieces of files, in no order. Used by one thread at a time; it may be handed on.
 class FileEngine {
  public:
   virtual ~FileEngine() = default;
@@ -40,7 +41,6 @@ class FileEngine {
 };
 
 struct FileEngineSetting {
-  int fd = -1;         ///< of the file; borrowed
   unsigned depth = 1;  ///< requests under way, at most
   /// Memory that most requests are in: registered with the kernel where the engine can. Borrowed.
   std::span<std::byte> staging;

@@ -13,7 +13,7 @@ namespace {
 /// Linux AIO, by its system calls: they are five, and the library over them adds nothing.
 class AioEngine final : public FileEngine {
  public:
-  explicit AioEngine(int fd) : fd_(fd) {}
+  AioEngine() = default;
   AioEngine(const AioEngine&) = delete;
   AioEngine& operator=(const AioEngine&) = delete;
   ~AioEngine() override {
@@ -34,7 +34,7 @@ class AioEngine final : public FileEngine {
     block.aio_data = request.cookie;
     block.aio_lio_opcode =
         request.direction == FileRequest::Direction::read ? IOCB_CMD_PREAD : IOCB_CMD_PWRITE;
-    block.aio_fildes = static_cast<std::uint32_t>(fd_);
+    block.aio_fildes = static_cast<std::uint32_t>(request.fd);
     block.aio_buf = reinterpret_cast<std::uintptr_t>(request.bytes.data());
     block.aio_nbytes = request.bytes.size();
     block.aio_offset = static_cast<std::int64_t>(request.offset);
@@ -60,14 +60,13 @@ class AioEngine final : public FileEngine {
   FileEngineKind kind() const noexcept override { return FileEngineKind::aio; }
 
  private:
-  const int fd_;
   aio_context_t context_ = 0;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<FileEngine>> make_aio_engine(const FileEngineSetting& setting) {
-  auto engine = std::make_unique<AioEngine>(setting.fd);
+  auto engine = std::make_unique<AioEngine>();
   FERRY_TRY(engine->open(setting.depth));
   return engine;
 }

@@ -74,16 +74,16 @@ class IoUringEngine final : public FileEngine {
     const bool fixed = is_registered(request.bytes);
     if (request.direction == FileRequest::Direction::read) {
       if (fixed) {
-        io_uring_prep_read_fixed(&entry, setting_.fd, request.bytes.data(), length, request.offset,
+        io_uring_prep_read_fixed(&entry, request.fd, request.bytes.data(), length, request.offset,
                                  0);
       } else {
-        io_uring_prep_read(&entry, setting_.fd, request.bytes.data(), length, request.offset);
+        io_uring_prep_read(&entry, request.fd, request.bytes.data(), length, request.offset);
       }
     } else if (fixed) {
-      io_uring_prep_write_fixed(&entry, setting_.fd, request.bytes.data(), length, request.offset,
+      io_uring_prep_write_fixed(&entry, request.fd, request.bytes.data(), length, request.offset,
                                 0);
     } else {
-      io_uring_prep_write(&entry, setting_.fd, request.bytes.data(), length, request.offset);
+      io_uring_prep_write(&entry, request.fd, request.bytes.data(), length, request.offset);
     }
   }
 

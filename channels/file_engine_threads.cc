@@ -19,7 +19,7 @@ constexpr unsigned k_most_threads = 4;
 /// A pool of threads, each in one preadv(2) or pwritev(2) at a time.
 class ThreadEngine final : public FileEngine {
  public:
-  ThreadEngine(int fd, unsigned depth) : fd_(fd), requests_(depth), completions_(depth) {}
+  explicit ThreadEngine(unsigned depth) : requests_(depth), completions_(depth) {}
   ThreadEngine(const ThreadEngine&) = delete;
   ThreadEngine& operator=(const ThreadEngine&) = delete;
   ~ThreadEngine() override {
@@ -50,13 +50,12 @@ class ThreadEngine final : public FileEngine {
       const iovec bytes{request->bytes.data(), request->bytes.size()};
       const auto at = static_cast<off_t>(request->offset);
       const ssize_t moved = request->direction == FileRequest::Direction::read
-                                ? ::preadv(fd_, &bytes, 1, at)
-                                : ::pwritev(fd_, &bytes, 1, at);
+                                ? ::preadv(request->fd, &bytes, 1, at)
+                                : ::pwritev(request->fd, &bytes, 1, at);
       completions_.push({request->cookie, moved < 0 ? -std::int64_t{errno} : moved});
     }
   }
 
-  const int fd_;
   BoundedQueue<FileRequest> requests_;
   BoundedQueue<FileCompletion> completions_;
   std::vector<std::thread> threads_;
@@ -65,7 +64,7 @@ class ThreadEngine final : public FileEngine {
 }  // namespace
 
 Result<std::unique_ptr<FileEngine>> make_thread_engine(const FileEngineSetting& setting) {
-  auto engine = std::make_unique<ThreadEngine>(setting.fd, setting.depth);
+  auto engine = std::make_unique<ThreadEngine>(setting.depth);
   FERRY_TRY(engine->open(setting.depth));
   return engine;
 }

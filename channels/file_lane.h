@@ -1,4 +1,4 @@
-// Pages to their place in a file and back, over one engine.
+// Pages to their place in a file and back, over one engine, or on into other files.
 #pragma once
 
 #include <cstdint>
@@ -7,26 +7,38 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "channels/file_engine.h"
+#include "channels/file_staging.h"
 #include "ferry/channel.h"
 
 namespace ferry {
 
-/// A lane of a file. What an engine moved only in part, or was interrupted in, goes on here, so
-/// that an engine is a page of code.
+/// A lane of a file; or of several, so that what is read of one is written to another while the
+/// next is read. What an engine moved only in part, or was interrupted in, goes on here, so that an
+/// engine is a page of code.
 class FileLane final : public PlacedIo {
  public:
-  struct Setting {
-    std::vector<std::uint64_t> region_offsets;  ///< in the file
-    unsigned depth = 1;
-    std::string shown_as;  ///< what errors call the file
-    /// A descriptor of the file, borrowed, where pages go through the page cache. The kernel is
-    /// then told at once to begin to write what is put to the disk, so that a later fsync finds
+  /// The file that a region is in. Descriptors are borrowed.
+  struct File {
+    int fd = -1;           ///< what pages are moved by
+    std::string shown_as;  ///< what errors call it
+    /// A descriptor by which pages go through the page cache, or -1. Where it is `fd`, the kernel
+    /// is told at once to begin to write what is put to the disk, so that a later fsync finds
     /// little to do; and to begin to read what is to be got, since lanes that take turns in a file
-    /// look to it as if they read in no order. -1: there is no such need.
+    /// look to it as if they read in no order. Where it is another, it takes what the file system
+    /// refuses to take by `fd` (EINVAL).
     int cached = -1;
+  };
+  struct Region {
+    File file;
+    std::uint64_t offset = 0;  ///< where it begins in the file, in bytes
+  };
+  struct Setting {
+    std::vector<Region> regions;
+    unsigned depth = 1;
   };
   /// Makes the engine, and gets the lane's staging memory to register.
   using MakeEngine =
@@ -36,7 +48,7 @@ class FileLane final : public PlacedIo {
   ~FileLane() override;
 
   Result<void> attach(const GuestMemory&) override { return {}; }
-  Result<std::span<std::byte>> staging() override;
+  Result<std::span<std::byte>> staging(std::size_t bytes) override;
   Result<void> put(const PageRun& run, std::span<const std::byte> from) override;
   Result<void> get(const PageRun& run, std::span<std::byte> into) override;
   Result<void> settle() override;
@@ -47,32 +59,28 @@ class FileLane final : public PlacedIo {
  private:
   /// A run on its way; its number is the place in moves_, counted from the first of all.
   struct Move {
+    const File* file = nullptr;
     std::uint64_t begin = 0;  // of all of it, in the file
     FileRequest rest;
     bool ended = false;
     std::optional<Error> error;
   };
-  struct FreeBytes {
-    void operator()(std::byte* bytes) const noexcept;
-  };
 
-  FileLane(Setting setting, std::byte* staging);
-  std::span<std::byte> all_staging() const noexcept;
+  FileLane(Setting setting, FileStaging staging)
+      : setting_(std::move(setting)), staging_(std::move(staging)) {}
   Result<void> begin(FileRequest::Direction direction, const PageRun& run,
                      std::span<std::byte> bytes);
   Result<void> await_one();
   Result<void> go_on(Move& move, std::int64_t result);
   Result<void> submit_again(Move& move);
-  Error failed(const FileRequest& request, int sys) const;
+  static Error failed(const Move& move, int sys);
   Result<void> keep_failure(Result<void> done);
 
   const Setting setting_;
-  const std::unique_ptr<std::byte, FreeBytes> staging_;
+  FileStaging staging_;
   std::unique_ptr<FileEngine> engine_;
   std::deque<Move> moves_;
-  std::uint64_t settled_ = 0;              // moves so far
-  unsigned buffer_ = 0;                    // that staging() gave last
-  std::vector<std::uint64_t> used_until_;  // of each buffer: free when so many are settled
+  std::uint64_t settled_ = 0;  // moves so far
   std::optional<Error> failure_;
 };
 

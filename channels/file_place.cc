@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -125,25 +126,51 @@ class PlacedFile {
     return Stretch{static_cast<std::uint64_t>(data), static_cast<std::uint64_t>(hole - data)};
   }
 
-  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) const {
+  Result<std::unique_ptr<PlacedIo>> lane(const std::vector<std::uint64_t>& region_offsets,
+                                         std::span<const MemoryRegion> outside) {
     const unsigned depth = std::clamp(options_.depth, 1u, 64u);
-    return FileLane::create(
-        {.region_offsets = std::move(region_offsets),
-         .depth = depth,
-         .shown_as = path_.native(),
-         .cached = direct_ ? -1 : region_.fd},
-        [&](std::span<std::byte> staging) {
-          return make_file_engine(
-              options_.engine, direct_ ? Caching::direct : Caching::buffered,
-              {.fd = direct_ ? direct_.get() : region_.fd, .depth = depth, .staging = staging});
-        });
+    const FileLane::File file{.fd = direct_ ? direct_.get() : region_.fd,
+                              .shown_as = path_.native(),
+                              .cached = direct_ ? -1 : region_.fd};
+    FileLane::Setting setting{.regions = {}, .depth = depth};
+    for (const std::uint64_t offset : region_offsets) setting.regions.push_back({file, offset});
+    for (const MemoryRegion& each : outside) {
+      setting.regions.push_back({file_of(each), each.fd_offset});
+    }
+    return FileLane::create(std::move(setting), [&](std::span<std::byte> staging) {
+      return make_file_engine(options_.engine, direct_ ? Caching::direct : Caching::buffered,
+                              {.depth = depth, .staging = staging});
+    });
   }
 
  private:
+  /// Past the page cache where that may be and can be.
+  FileLane::File file_of(const MemoryRegion& outside) {
+    int direct = -1;
+    if (options_.caching != Caching::buffered && outside.host == nullptr &&
+        outside.backing == Backing::file && outside.fd_offset % k_unit_bytes == 0) {
+      direct = directly(outside);
+    }
+    return {
+        .fd = direct >= 0 ? direct : outside.fd, .shown_as = outside.name, .cached = outside.fd};
+  }
+
+  /// Once a file, for all lanes. Descriptors are scarce: so many, and all others through the cache.
+  int directly(const MemoryRegion& outside) {
+    constexpr std::size_t k_most = 64;
+    const auto opened = outside_.find(outside.fd);
+    if (opened != outside_.end()) return opened->second.get();
+    if (outside_.size() == k_most) return -1;
+    auto direct = open_directly(outside.fd, outside.name, O_RDWR);
+    return outside_.emplace(outside.fd, direct ? *std::move(direct) : UniqueFd())
+        .first->second.get();
+  }
+
   const fs::path path_;
   const FileOptions options_;
   MemoryRegion region_;  // the file as region_io.h takes it: all of it, by its descriptor
   UniqueFd direct_;      // none where all goes through the page cache
+  std::map<int, UniqueFd> outside_;  // by whose descriptor; none where that cannot be
 };
 
 class OldFile final : public Place {
@@ -159,8 +186,9 @@ class OldFile final : public Place {
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
     return file_.next_data(from, length_);
   }
-  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override {
-    return file_.lane(std::move(region_offsets));
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
+                                         std::span<const MemoryRegion> outside) override {
+    return file_.lane(region_offsets, outside);
   }
 
  private:
@@ -189,8 +217,9 @@ class NewFile final : public NewPlace {
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
     return file_.next_data(from, length());
   }
-  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override {
-    return file_.lane(std::move(region_offsets));
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
+                                         std::span<const MemoryRegion> outside) override {
+    return file_.lane(region_offsets, outside);
   }
   Result<void> write(std::uint64_t at, std::span<const std::byte> from) override {
     return file_.write(at, from);

@@ -54,7 +54,7 @@ Result<void> RdmaPlaced::wait(Held& held, Ready ready) {
   return std::unexpected(std::move(why));
 }
 
-Result<std::span<std::byte>> RdmaPlaced::staging() {
+Result<std::span<std::byte>> RdmaPlaced::staging(std::size_t bytes) {
   FERRY_TRY(check());
   auto buffer = staging_.next(line_.domain(), k_pin_buffers);
   if (!buffer) {
@@ -63,7 +63,7 @@ Result<std::span<std::byte>> RdmaPlaced::staging() {
   }
   Held held = line_.hold();
   FERRY_TRY(keep(wait(held, [this] { return line_.has_ended(staging_.used_until()); })));
-  return buffer;
+  return buffer->first(bytes);
 }
 
 Result<void> RdmaPlaced::put(const PageRun& run, std::span<const std::byte> from) {

@@ -32,7 +32,7 @@ class RdmaPlaced final : public PlacedIo {
   RdmaPlaced(RdmaLine& line, const std::string& peer, std::uint64_t most_pinned);
 
   Result<void> attach(const GuestMemory& memory) override;
-  Result<std::span<std::byte>> staging() override;
+  Result<std::span<std::byte>> staging(std::size_t bytes) override;
   Result<void> put(const PageRun& run, std::span<const std::byte> from) override;
   /// Errc::unsupported: a guest's memory is written to, and never read from afar.
   Result<void> get(const PageRun& run, std::span<std::byte> into) override;

@@ -22,9 +22,9 @@ ExtentWalker::ExtentWalker(const MemoryRegion& region) noexcept
 Result<std::optional<Extent>> ExtentWalker::next() {
   if (at_ >= length_) return std::nullopt;
   const std::uint64_t begin = at_;
-  const std::uint64_t data = FERRY_TRY(next_data(begin));
-  const bool hole = data > begin;
-  at_ = hole ? data : FERRY_TRY(next_hole(begin));
+  if (!data_) data_ = FERRY_TRY(next_data(begin));
+  const bool hole = *data_ > begin;
+  at_ = hole ? *data_ : FERRY_TRY(next_hole(begin));
   return Extent{{region_, begin, at_ - begin}, hole};
 }
 
@@ -60,7 +60,8 @@ Result<std::uint64_t> ExtentWalker::next_data(std::uint64_t from) {
   return data ? unit_floor(*data) : length_;
 }
 
-/// The first unit after the one at `from` that is a hole in whole, or the region's end.
+/// The first unit after the one at `from` that is a hole in whole, or the region's end. Knows
+/// afterwards where the data behind it begins.
 Result<std::uint64_t> ExtentWalker::next_hole(std::uint64_t from) {
   if (length_ - from <= k_unit_bytes) return length_;
   // At least one unit on, also when somebody punches the hole between two questions.
@@ -70,8 +71,8 @@ Result<std::uint64_t> ExtentWalker::next_hole(std::uint64_t from) {
     if (!hole || fd_ < 0) break;
     const std::uint64_t begin = units_in(*hole) * k_unit_bytes;
     if (begin >= length_) break;
-    const std::uint64_t data = FERRY_TRY(next_data(begin));
-    if (data > begin) return begin;
+    data_ = FERRY_TRY(next_data(begin));
+    if (*data_ > begin) return begin;
     from = begin + k_unit_bytes;  // filled before a unit was over
     if (from >= length_) break;
   }

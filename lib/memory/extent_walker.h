@@ -20,8 +20,9 @@ struct Extent {
 };
 
 /// Walks the holes and the data of a region, from its start to its end, asking the file system only
-/// as it goes. The extents are in order, touch each other, begin on units of the region, and
-/// together are the region. A unit that is a hole only in part is data.
+/// as it goes: twice for each hole and the data behind it. What an extent says was so at some time
+/// since the one before it was asked for. The extents are in order, touch each other, begin on
+/// units of the region, and together are the region. A unit that is a hole only in part is data.
 ///
 /// All of it is data where the region has no descriptor, or one that knows no holes (block
 /// devices). The memory must be what the descriptor says: a private mapping has pages of its own
@@ -49,6 +50,8 @@ class ExtentWalker {
   int fd_;  // -1 from when it proves to know no holes
   std::uint64_t fd_offset_;
   std::uint64_t at_ = 0;
+  // Where the next data at or after at_ begins, as the last question had it: nobody asks twice.
+  std::optional<std::uint64_t> data_;
 };
 
 }  // namespace ferry

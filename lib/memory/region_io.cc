@@ -66,15 +66,14 @@ Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRu
 }
 
 void read_ahead(const MemoryRegion& region, const PageRun& run) noexcept {
+  // Of what is asked for at once the kernel leaves out what is more than its device takes at once.
+  constexpr std::uint64_t k_at_once = 256 * 1024;
   if (region.host != nullptr) return;
-  (void)::posix_fadvise(region.fd, static_cast<off_t>(region.fd_offset + run.offset),
-                        static_cast<off_t>(run.length), POSIX_FADV_WILLNEED);
-}
-
-void write_back(const MemoryRegion& region, const PageRun& run) noexcept {
-  if (region.host != nullptr || region.backing != Backing::file) return;
-  (void)::sync_file_range(region.fd, static_cast<off64_t>(region.fd_offset + run.offset),
-                          static_cast<off64_t>(run.length), SYNC_FILE_RANGE_WRITE);
+  for (std::uint64_t done = 0; done < run.length; done += k_at_once) {
+    (void)::posix_fadvise(region.fd, static_cast<off_t>(region.fd_offset + run.offset + done),
+                          static_cast<off_t>(std::min(k_at_once, run.length - done)),
+                          POSIX_FADV_WILLNEED);
+  }
 }
 
 Result<void> store(const MemoryRegion& region, std::uint64_t offset,

@@ -18,13 +18,9 @@ namespace ferry {
 Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRun& run,
                                         std::span<std::byte> staging);
 
-/// Lets the kernel begin to read a run of a region that has no mapping: a hint, for several who
-/// take turns in a file seem to it to read in no order.
+/// Lets the kernel begin to read a run of a region that has no mapping: a hint, well before it is
+/// read, for several who take turns in a file seem to the kernel to read in no order.
 void read_ahead(const MemoryRegion& region, const PageRun& run) noexcept;
-
-/// Lets the kernel begin to write a run of such a region to its disk, so that a later fsync finds
-/// little to do: a hint.
-void write_back(const MemoryRegion& region, const PageRun& run) noexcept;
 
 /// Writes bytes to a region that has no mapping. Errc::system, with the disk's own reason.
 Result<void> store(const MemoryRegion& region, std::uint64_t offset,

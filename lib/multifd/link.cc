@@ -46,7 +46,7 @@ Result<void> Link::attach(const GuestMemory& memory) {
 
 Result<std::span<std::byte>> Link::staging() {
   const std::scoped_lock lock(writing_);
-  return channel_->facets().placed_io->staging();
+  return channel_->facets().placed_io->staging(PlacedIo::k_staging_bytes);
 }
 
 Result<void> Link::put(const wire::PacketHeader& packet, std::span<const iovec> payload) {

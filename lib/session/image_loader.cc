@@ -31,24 +31,33 @@ class MemorySink final : public PageSink {
                                   : std::span(region.host + units.offset, units.length);
   }
 
-  Result<void> take(const PageRun& units, std::span<const std::byte> bytes,
-                    const std::vector<std::uint64_t>& damaged) override {
+  Result<std::optional<PageRun>> take(const PageRun& units, std::span<const std::byte> bytes,
+                                      const std::vector<std::uint64_t>& damaged) override {
     const MemoryRegion& region = memory_.regions()[units.region];
     if (!damaged.empty()) return reader_.damaged(reader_.name_of(units.region, damaged.front()));
     const auto ours = bytes.first(std::min(units.length, region.length - units.offset));
-    if (region.host == nullptr) {
-      FERRY_TRY(store(region, units.offset, ours));
-      write_back(region, {units.region, units.offset, ours.size()});
-    } else if (ours.data() != region.host + units.offset) {
+    read_bytes_.fetch_add(ours.size(), std::memory_order_relaxed);
+    if (region.host == nullptr) return put_on(region, units.offset, ours);
+    if (ours.data() != region.host + units.offset) {
       std::ranges::copy(ours, region.host + units.offset);
     }
-    read_bytes_.fetch_add(ours.size(), std::memory_order_relaxed);
-    return {};
+    return std::nullopt;
   }
 
   Result<void> lost(const PageRun&, const Error& why) override { return std::unexpected(why); }
 
  private:
+  /// Whole units go by the lane that read them, behind whose regions the guest's are; what a region
+  /// has besides, at its end, is written here and now.
+  Result<std::optional<PageRun>> put_on(const MemoryRegion& region, std::uint64_t offset,
+                                        std::span<const std::byte> bytes) const {
+    const std::size_t whole = bytes.size() - bytes.size() % k_unit_bytes;
+    FERRY_TRY(store(region, offset + whole, bytes.subspan(whole)));
+    if (whole == 0) return std::nullopt;
+    const auto regions = static_cast<RegionId>(memory_.regions().size());
+    return PageRun{regions + region.id, offset, whole};
+  }
+
   const SnapshotReader& reader_;
   const GuestMemory& memory_;
   std::atomic<std::uint64_t>& read_bytes_;
@@ -114,7 +123,8 @@ Result<void> ImageLoader::read(const SnapshotReader& reader) {
                     .elapsed = Clock::now() - began_};
   });
   MemorySink sink(reader, memory_, read_bytes_);
-  lanes_ = FERRY_TRY(read_pages(reader, options_.channels, stop_, sink));
+  lanes_ = FERRY_TRY(read_pages(
+      reader, {.lanes = options_.channels, .stop = stop_, .outside = memory_.regions()}, sink));
   return {};
 }
 

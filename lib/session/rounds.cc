@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "memory/extent_walker.h"
+#include "memory/region_io.h"
 
 namespace ferry {
 namespace {
@@ -75,6 +76,8 @@ Result<void> Rounds::submit(const PageRun& run, Content content) {
     FERRY_TRY(check_deadline());
     PageRun piece = rest;
     piece.length = std::min(rest.length, k_submit_bytes);
+    // Long before a lane comes to it: what waits for the lanes is some ten times as much.
+    read_ahead(guest_.memory().regions()[run.region], piece);
     FERRY_TRY(recipient_.submit(piece, content));
     rest.offset += piece.length;
     rest.length -= piece.length;

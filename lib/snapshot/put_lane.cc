@@ -26,7 +26,7 @@ PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_
                  BandwidthLimit* bandwidth)
     : writer_(writer), memory_(memory), io_(std::move(io)), bandwidth_(bandwidth) {}
 
-Result<void> PutLane::serve(WorkQueue& work, Motion motion, const CloneSource& clones,
+Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
                             const std::stop_token& unbounded) {
   while (const auto item = next(work)) {
     if (item->content == Content::zeros) {
@@ -56,9 +56,8 @@ LaneReport PutLane::report(unsigned lane) const {
           .times = clock_.times()};
 }
 
-Result<void> PutLane::put_data(const PageRun& run, Motion motion, const CloneSource& clones,
+Result<void> PutLane::put_data(const PageRun& run, Motion motion, CloneSource& clones,
                                const std::stop_token& unbounded) {
-  read_ahead(*FERRY_TRY(memory_.check(run)), run);
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
@@ -79,7 +78,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
     return memory_.at(piece);
   }
   clock_.turn_to(&LaneTimes::place);  // a buffer is there when what was put from it is
-  const auto staging = FERRY_TRY(io_->staging()).first(whole);
+  const auto staging = FERRY_TRY(io_->staging(whole));
   clock_.turn_to(&LaneTimes::read);
   const auto bytes = FERRY_TRY(view(region, piece, staging));
   if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
@@ -88,7 +87,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
 }
 
 Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
-                                const CloneSource& clones, const std::stop_token& unbounded) {
+                                CloneSource& clones, const std::stop_token& unbounded) {
   for (std::uint64_t begin = 0; begin < units.size();) {
     clock_.turn_to(&LaneTimes::checksum);
     std::uint64_t end = begin;

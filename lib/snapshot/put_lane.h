@@ -28,7 +28,7 @@ class PutLane {
 
   /// Deals with work until there is none, and with all of it to its end. `unbounded`, once it is
   /// requested, lifts the bound on bandwidth.
-  Result<void> serve(WorkQueue& work, Motion motion, const CloneSource& clones,
+  Result<void> serve(WorkQueue& work, Motion motion, CloneSource& clones,
                      const std::stop_token& unbounded);
 
   /// Written by the lane's thread, read by any: relaxed, each for itself.
@@ -44,11 +44,11 @@ class PutLane {
 
  private:
   std::optional<PageWork> next(WorkQueue& work);
-  Result<void> put_data(const PageRun& run, Motion motion, const CloneSource& clones,
+  Result<void> put_data(const PageRun& run, Motion motion, CloneSource& clones,
                         const std::stop_token& unbounded);
   Result<std::span<const std::byte>> units_of(const PageRun& piece, Motion motion);
   Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units,
-                         const CloneSource& clones, const std::stop_token& unbounded);
+                         CloneSource& clones, const std::stop_token& unbounded);
   Result<void> put_units(const PageRun& run, std::span<const std::byte> units,
                          const std::stop_token& unbounded);
   Result<void> note_zeros(const PageRun& run);

@@ -47,13 +47,13 @@ class CheckSink final : public PageSink {
       : reader_(reader), findings_(findings), progress_(progress) {}
 
   std::span<std::byte> room_for(const PageRun&) override { return {}; }
-  Result<void> take(const PageRun& units, std::span<const std::byte> bytes,
-                    const std::vector<std::uint64_t>& damaged) override {
+  Result<std::optional<PageRun>> take(const PageRun& units, std::span<const std::byte> bytes,
+                                      const std::vector<std::uint64_t>& damaged) override {
     for (const std::uint64_t offset : damaged) {
       findings_.add(reader_.name_of(units.region, offset));
     }
     findings_.read(bytes.size(), progress_);
-    return {};
+    return std::nullopt;
   }
   Result<void> lost(const PageRun&, const Error&) override {
     return {};  // whoever checks the table says so
@@ -169,7 +169,7 @@ Result<SnapshotCheck> check_snapshot(const SnapshotReader& reader, unsigned lane
                                      const std::function<void(std::uint64_t)>& progress) {
   Findings findings;
   CheckSink sink(reader, findings, progress);
-  FERRY_TRY(read_pages(reader, lanes, stop, sink));
+  FERRY_TRY(read_pages(reader, {.lanes = lanes, .stop = stop}, sink));
   FERRY_TRY(RestCheck(reader, findings, stop).run());
   return findings.take();
 }

@@ -93,10 +93,11 @@ Result<std::vector<std::byte>> SnapshotReader::read(Stretch stretch) const {
   return bytes;
 }
 
-Result<std::unique_ptr<PlacedIo>> SnapshotReader::lane() const {
+Result<std::unique_ptr<PlacedIo>> SnapshotReader::lane(
+    std::span<const MemoryRegion> outside) const {
   std::vector<std::uint64_t> offsets;
   for (const auto& region : plan_.regions) offsets.push_back(region.data_offset);
-  return place_->lane(std::move(offsets));
+  return place_->lane(std::move(offsets), outside);
 }
 
 Result<std::vector<std::uint64_t>> SnapshotReader::checksums(RegionId region,

@@ -35,8 +35,9 @@ class SnapshotReader {
   const SnapshotInfo& info() const noexcept { return info_; }
   Place& place() const noexcept { return *place_; }
 
-  /// For one thread at a time.
-  Result<std::unique_ptr<PlacedIo>> lane() const;
+  /// For one thread at a time. Region i is the header's; those behind them are `outside`: see
+  /// Place::lane().
+  Result<std::unique_ptr<PlacedIo>> lane(std::span<const MemoryRegion> outside) const;
 
   /// Which units, by their offsets in the region, of a run of whole units are not what was written.
   /// All of them are present. Errc::integrity where their checksums are damaged themselves.

@@ -55,7 +55,7 @@ Result<void> SnapshotWriter::make_room() {
 Result<std::unique_ptr<PlacedIo>> SnapshotWriter::lane() {
   std::vector<std::uint64_t> offsets;
   for (const auto& region : plan_.regions) offsets.push_back(region.data_offset);
-  return place_->lane(std::move(offsets));
+  return place_->lane(std::move(offsets), {});
 }
 
 void SnapshotWriter::note_present(RegionId region, std::uint64_t offset,

@@ -38,16 +38,16 @@ TEST(IoUringEngine, TakesNoneAfterOneThatItCouldNotSubmit) {
   write_file(folder / "a", std::string(8192, 'a'));
   const UniqueFd file(::open((folder / "a").c_str(), O_RDONLY | O_CLOEXEC));
   std::array<std::byte, 4096> bytes{};
-  auto engine = make_io_uring_engine({.fd = file.get(), .depth = 4, .staging = bytes});
+  auto engine = make_io_uring_engine({.depth = 4, .staging = bytes});
   if (!engine) GTEST_SKIP() << engine.error().text();
   // A filter stays with its thread.
   std::thread([&] {
     if (!refuse_to_submit_one()) return;
-    const auto refused = (*engine)->submit({.bytes = bytes, .cookie = 1});
+    const auto refused = (*engine)->submit({.fd = file.get(), .bytes = bytes, .cookie = 1});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().sys, EPERM);
     // Were it taken, the refused one would go with it: two at once pass the filter.
-    const auto next = (*engine)->submit({.bytes = bytes, .cookie = 2});
+    const auto next = (*engine)->submit({.fd = file.get(), .bytes = bytes, .cookie = 2});
     ASSERT_FALSE(next);
     EXPECT_EQ(next.error().sys, EPERM);
   }).join();

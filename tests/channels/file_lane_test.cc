@@ -22,6 +22,7 @@ class ScriptedEngine final : public FileEngine {
     std::deque<std::int64_t> results;  ///< of the requests that end; none left: all of its bytes
     std::vector<std::uint64_t> offsets;
     std::vector<std::size_t> lengths;
+    std::vector<int> fds;
     std::size_t most_under_way = 0;
   };
   explicit ScriptedEngine(Script& script) : script_(script) {}
@@ -29,6 +30,7 @@ class ScriptedEngine final : public FileEngine {
   Result<void> submit(const FileRequest& request) override {
     script_.offsets.push_back(request.offset);
     script_.lengths.push_back(request.bytes.size());
+    script_.fds.push_back(request.fd);
     under_way_.push_back(request);
     script_.most_under_way = std::max(script_.most_under_way, under_way_.size());
     return {};
@@ -54,7 +56,7 @@ class AFileLane : public testing::Test {
  protected:
   AFileLane() {
     auto lane =
-        FileLane::create({.region_offsets = {4096, 1 << 20}, .depth = 3, .shown_as = "/a"},
+        FileLane::create({.regions = {{file_, 4096}, {file_, 1 << 20}, {output_, 0}}, .depth = 3},
                          [this](std::span<std::byte>) -> Result<std::unique_ptr<FileEngine>> {
                            return std::make_unique<ScriptedEngine>(script_);
                          });
@@ -62,11 +64,13 @@ class AFileLane : public testing::Test {
     lane_ = std::move(*lane);
   }
   Result<void> put(std::uint64_t offset, std::uint64_t units = 1) {
-    auto staging = lane_->staging();
+    auto staging = lane_->staging(units * k_unit_bytes);
     if (!staging) return std::unexpected(staging.error());
-    return lane_->put({1, offset, units * k_unit_bytes}, staging->first(units * k_unit_bytes));
+    return lane_->put({1, offset, units * k_unit_bytes}, *staging);
   }
 
+  const FileLane::File file_{.fd = 1007, .shown_as = "/a"};
+  const FileLane::File output_{.fd = 1008, .shown_as = "out", .cached = 1009};
   ScriptedEngine::Script script_;
   std::unique_ptr<FileLane> lane_;
 };
@@ -93,7 +97,7 @@ TEST_F(AFileLane, KeepsTheFirstFailureAndNamesIt) {
       flushed.error().text(),
       HasSubstr("write '/a' at offset 0x100000: no space left on device (is the disk full?)"));
   EXPECT_FALSE(put(0));
-  EXPECT_EQ(lane_->staging().error().sys, ENOSPC);
+  EXPECT_EQ(lane_->staging(k_unit_bytes).error().sys, ENOSPC);
   EXPECT_EQ(lane_->flush().error().sys, ENOSPC);
 }
 
@@ -111,6 +115,43 @@ TEST_F(AFileLane, AFileThatBecameShorterIsAFailure) {
               HasSubstr("at offset 0x2000: the file became shorter"));
 }
 
+TEST_F(AFileLane, PutsOnIntoAnotherFileWhatItGot) {
+  const auto staging = lane_->staging(8192);
+  ASSERT_TRUE(staging);
+  ASSERT_TRUE(lane_->get({0, 0, 8192}, *staging));
+  ASSERT_TRUE(lane_->settle());
+  ASSERT_TRUE(lane_->put({2, 4096, 4096}, staging->first(4096)));
+  const auto other = lane_->staging(8192);
+  ASSERT_TRUE(other);
+  EXPECT_NE(other->data(), staging->data()) << "it is still being written";
+  ASSERT_TRUE(lane_->flush());
+  EXPECT_THAT(script_.fds, ElementsAre(1007, 1008));
+  EXPECT_THAT(script_.offsets, ElementsAre(4096, 4096));
+}
+
+TEST_F(AFileLane, WhatAFileSystemRefusesPastThePageCacheGoesThroughIt) {
+  script_.results = {-EINVAL, 4096};
+  std::vector<std::byte> bytes(4096);
+  ASSERT_TRUE(lane_->put({2, 0, 4096}, bytes));
+  ASSERT_TRUE(lane_->flush());
+  EXPECT_THAT(script_.fds, ElementsAre(1008, 1009));
+}
+
+TEST_F(AFileLane, ARefusalIsAFailureWhereThereIsNoOtherWay) {
+  script_.results = {-EINVAL, -EINVAL, -EINVAL};
+  std::vector<std::byte> bytes(4096);
+  ASSERT_TRUE(lane_->put({0, 0, 4096}, bytes));
+  EXPECT_EQ(lane_->settle().error().sys, EINVAL);
+  EXPECT_THAT(script_.fds, ElementsAre(1007));
+}
+
+TEST_F(AFileLane, AFailureNamesTheFileThatFailed) {
+  script_.results = {-ENOSPC};
+  std::vector<std::byte> bytes(4096);
+  ASSERT_TRUE(lane_->put({2, 0, 4096}, bytes));
+  EXPECT_THAT(lane_->settle().error().text(), HasSubstr("write 'out' at offset 0x0: no space"));
+}
+
 TEST_F(AFileLane, NeverHasMoreUnderWayThanItsDepth) {
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(put(0));
   EXPECT_EQ(script_.most_under_way, 3u);
@@ -121,7 +162,7 @@ TEST_F(AFileLane, NeverHasMoreUnderWayThanItsDepth) {
 TEST_F(AFileLane, GivesNoBufferThatIsStillBeingWritten) {
   std::deque<std::byte*> lent;
   for (int i = 0; i < 20; ++i) {
-    const auto staging = lane_->staging();
+    const auto staging = lane_->staging(k_unit_bytes);
     ASSERT_TRUE(staging);
     while (lent.size() > lane_->under_way()) lent.pop_front();
     EXPECT_THAT(lent, testing::Not(testing::Contains(staging->data())));
@@ -131,8 +172,8 @@ TEST_F(AFileLane, GivesNoBufferThatIsStillBeingWritten) {
 }
 
 TEST_F(AFileLane, ABufferThatWasNotUsedIsGivenAgain) {
-  const auto first = lane_->staging();
-  const auto second = lane_->staging();
+  const auto first = lane_->staging(k_unit_bytes);
+  const auto second = lane_->staging(k_unit_bytes);
   ASSERT_TRUE(first && second);
   EXPECT_EQ(first->data(), second->data());
 }

@@ -73,7 +73,7 @@ class PlacedConformance : public testing::TestWithParam<PlacedKind> {
     auto place = create_file_place(folder_ / "a", k_length, GetParam().options);
     ASSERT_TRUE(place) << place.error().text();
     place_ = std::move(*place);
-    auto lane = place_->lane({k_first_region, k_second_region});
+    auto lane = place_->lane({k_first_region, k_second_region}, {});
     if (!lane && lane.error().code == Errc::unsupported) GTEST_SKIP() << lane.error().text();
     ASSERT_TRUE(lane) << lane.error().text();
     lane_ = std::move(*lane);
@@ -113,9 +113,9 @@ TEST_P(PlacedConformance, StagingMayBeFilledAgainAsSoonAsItIsGiven) {
   const Bytes memory(60 * PlacedIo::k_staging_bytes / 16, 2);
   constexpr std::uint64_t k_piece = PlacedIo::k_staging_bytes / 16;
   for (std::uint64_t at = 0; at < memory.all().size(); at += k_piece) {
-    const auto staging = lane_->staging();
+    const auto staging = lane_->staging(k_piece);
     ASSERT_TRUE(staging);
-    ASSERT_EQ(staging->size(), PlacedIo::k_staging_bytes);
+    ASSERT_EQ(staging->size(), k_piece);
     ASSERT_EQ(reinterpret_cast<std::uintptr_t>(staging->data()) % k_unit_bytes, 0u);
     std::ranges::copy(memory.all().subspan(at, k_piece), staging->begin());
     ASSERT_TRUE(lane_->put({1, at, k_piece}, staging->first(k_piece)));
@@ -140,14 +140,46 @@ TEST_P(PlacedConformance, WhatIsGotComesInTheOrderOfAsking) {
     if (lane_->under_way() == lane_->depth()) take_oldest();
     std::span<std::byte> room = into.all().subspan(at, 4 * k_unit_bytes);
     if (at % (8 * k_unit_bytes) == 0) {
-      const auto staging = lane_->staging();
+      const auto staging = lane_->staging(4 * k_unit_bytes);
       ASSERT_TRUE(staging);
-      room = staging->first(4 * k_unit_bytes);
+      room = *staging;
     }
     ASSERT_TRUE(lane_->get({0, at, 4 * k_unit_bytes}, room));
     asked.emplace_back(at, room);
   }
   while (!asked.empty()) take_oldest();
+}
+
+TEST_P(PlacedConformance, WhatIsGotIsPutOnIntoMemoryOutside) {
+  const Bytes memory(64 * k_unit_bytes, 5);
+  ASSERT_TRUE(place_->write(k_second_region, memory.all()));
+  ASSERT_TRUE(place_->keep());
+  const std::string path = folder_ / "outside";
+  write_file(path, std::string(80 * k_unit_bytes + 77, 'x'));
+  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  const std::vector<MemoryRegion> outside{{.id = 0, .name = "mapped", .length = k_unit_bytes},
+                                          {.id = 1,
+                                           .name = "outside",
+                                           .length = 70 * k_unit_bytes + 77,
+                                           .backing = Backing::file,
+                                           .fd = file.get(),
+                                           .fd_offset = 10 * k_unit_bytes}};
+  auto lane = place_->lane({k_first_region, k_second_region}, outside);
+  ASSERT_TRUE(lane) << lane.error().text();
+  for (std::uint64_t at = 0; at < memory.all().size(); at += 4 * k_unit_bytes) {
+    const auto staging = (*lane)->staging(4 * k_unit_bytes);
+    ASSERT_TRUE(staging);
+    ASSERT_TRUE((*lane)->get({1, at, staging->size()}, *staging));
+    ASSERT_TRUE((*lane)->flush());
+    ASSERT_TRUE((*lane)->put({3, at + k_unit_bytes, staging->size()}, *staging));
+  }
+  ASSERT_TRUE((*lane)->flush());
+  const std::string found = read_file(path);
+  ASSERT_EQ(found.size(), 80 * k_unit_bytes + 77);
+  const auto bytes = std::as_bytes(std::span(found)).subspan(11 * k_unit_bytes, 64 * k_unit_bytes);
+  EXPECT_TRUE(std::ranges::equal(bytes, memory.all()));
+  EXPECT_EQ(found[11 * k_unit_bytes - 1], 'x');
+  EXPECT_EQ(found[75 * k_unit_bytes], 'x');
 }
 
 TEST_P(PlacedConformance, AFlushOfNothingIsDone) { EXPECT_TRUE(lane_->flush()); }
@@ -169,7 +201,7 @@ TEST_P(PlacedConformance, AFailureIsFinal) {
   EXPECT_EQ(first.error().code, Errc::system);
   EXPECT_FALSE(lane_->get({0, 0, k_unit_bytes}, into.all()));
   EXPECT_FALSE(lane_->put({0, 0, k_unit_bytes}, into.all()));
-  EXPECT_FALSE(lane_->staging());
+  EXPECT_FALSE(lane_->staging(k_unit_bytes));
   EXPECT_EQ(lane_->flush().error().text(), first.error().text());
 }
 

@@ -266,6 +266,22 @@ class FailingDisk : public LoopDisk {
   void lose() { run("echo 3 > /proc/sys/vm/drop_caches; truncate -s 2M backing/image"); }
 };
 
+TEST_P(SnapshotByEngine, AFullDiskLeavesNothingOfALoad) {
+  const fs::path image = random_image("a.img", 40 * k_mib + 5);
+  expect_ok(migrate_send({image, uri_of(snapshot())}));
+  const TempFolder folder;
+  LoopDisk disk(folder.path(),
+                "truncate -s 32M image && /sbin/mkfs.ext4 -q image && mount -o loop image disk && "
+                "rmdir disk/lost+found");
+  if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
+  for (const char* way : {"--direct", "--buffered"}) {
+    expect_complaint(migrate_recv({uri_of(snapshot()), "-o", disk.path() / "out.img",
+                                   "--file-engine", GetParam(), way}),
+                     8, "no space left on device");
+    EXPECT_TRUE(fs::is_empty(disk.path())) << way;
+  }
+}
+
 TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
   const fs::path image = random_image("a.img", 40 * k_mib);
   for (const Words& way :

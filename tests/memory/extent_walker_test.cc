@@ -5,12 +5,31 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <sys/syscall.h>
+
+#include <atomic>
 #include <cerrno>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "ferry/unique_fd.h"
+
+namespace {
+
+std::atomic<unsigned> questions = 0;
+// Between two questions anybody may write to the file.
+std::function<void()> before_a_question = [] {};
+
+}  // namespace
+
+/// In the place of the C library's: counts, and lets a test come between.
+extern "C" off_t lseek(int fd, off_t offset, int whence) noexcept {
+  ++questions;
+  before_a_question();
+  return ::syscall(SYS_lseek, fd, offset, whence);
+}
 
 namespace ferry {
 namespace {
@@ -138,6 +157,53 @@ TEST(ExtentWalker, TwoOnOneDescriptorDoNotDisturbEachOther) {
   EXPECT_EQ(**one.next(), hole(1, 1));
   EXPECT_EQ(**other.next(), hole(1, 1));
   EXPECT_EQ(**one.next(), data(2, 1));
+}
+
+TEST(ExtentWalker, AsksTwiceForEachHoleAndItsData) {
+  const UniqueFd fd = file_of("x.xx..x.x...xxx.");
+  const unsigned before = questions;
+  const auto found = walk(region_of(fd, 16 * k_unit_bytes));
+  ASSERT_TRUE(found) << found.error().text();
+  EXPECT_EQ(found->size(), 10u);
+  EXPECT_EQ(questions - before, 1u + 10u) << "once more, for how it begins";
+}
+
+TEST(ExtentWalker, CoversTheRegionAlthoughSomebodyFillsAndPunchesIt) {
+  std::mt19937 random(12);
+  constexpr std::uint64_t k_units = 30;
+  for (int trial = 0; trial < 300; ++trial) {
+    // Units that nobody touches while it walks must be told as they are.
+    std::string pages(k_units, '.');
+    for (char& page : pages) page = "x.~"[random() % 3];
+    const UniqueFd fd = file_of(pages);
+    before_a_question = [&] {
+      for (std::uint64_t unit = 0; unit < k_units; ++unit) {
+        if (pages[unit] != '~' || random() % 2 == 0) continue;
+        const auto at = static_cast<off_t>(unit * k_unit_bytes);
+        if (random() % 2 == 0) {
+          EXPECT_EQ(::pwrite(fd.get(), "x", 1, at), 1);
+        } else {
+          EXPECT_EQ(::fallocate(fd.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+                                static_cast<off_t>(k_unit_bytes)),
+                    0);
+        }
+      }
+    };
+    const auto extents = walk(region_of(fd, k_units * k_unit_bytes));
+    before_a_question = [] {};
+    ASSERT_TRUE(extents) << extents.error().text();
+    std::uint64_t next = 0;
+    for (const Extent& extent : *extents) {
+      ASSERT_EQ(extent.run.offset, next * k_unit_bytes);
+      ASSERT_GT(extent.run.length, 0u);
+      const std::uint64_t end = next + units_in(extent.run.length);
+      for (; next < end; ++next) {
+        if (pages[next] == '~') continue;
+        EXPECT_EQ(extent.hole, pages[next] == '.') << pages << next;
+      }
+    }
+    ASSERT_EQ(next, k_units);
+  }
 }
 
 TEST(ExtentWalker, WhatKnowsNoHolesIsAllData) {

@@ -64,7 +64,7 @@ class FedReceiver {
   /// Of a lane over which pages are placed.
   Result<void> put(const PageRun& run, std::span<const std::byte> bytes, unsigned lane = 0) {
     PlacedIo& io = *lanes_[lane]->facets().placed_io;
-    const auto staging = FERRY_TRY(io.staging()).first(bytes.size());
+    const auto staging = FERRY_TRY(io.staging(PlacedIo::k_staging_bytes)).first(bytes.size());
     std::ranges::copy(bytes, staging.begin());
     return io.put(run, staging);
   }

@@ -46,9 +46,9 @@ class Puts final : public PlacedIo {
     return {};
   }
 
-  Result<std::span<std::byte>> staging() override {
+  Result<std::span<std::byte>> staging(std::size_t bytes) override {
     std::vector<std::byte>& next = stagings_[next_staging_++ % k_stagings];
-    next.resize(k_staging_bytes);
+    next.resize(bytes);
     while (std::ranges::any_of(puts_, [&](const Put& put) { return lies_in(put.from, next); })) {
       FERRY_TRY(settle());
     }

@@ -102,7 +102,7 @@ TEST_P(RdmaPlacedPages, FromStagingBuffersThatComeRoundAgain) {
   ASSERT_TRUE(target(lane_).admit(to.memory()));
   for (std::size_t at = 0; at < 6 * k_mib; at += PlacedIo::k_staging_bytes) {
     const PageRun run{0, at, PlacedIo::k_staging_bytes};
-    const auto staging = io(lane_).staging();
+    const auto staging = io(lane_).staging(run.length);
     ASSERT_TRUE(staging) << text_of(staging);
     std::ranges::copy(from.at(run), staging->begin());
     ASSERT_TRUE(io(lane_).put(run, *staging));

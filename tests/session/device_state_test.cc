@@ -229,7 +229,7 @@ std::uint64_t checksum_of(std::size_t pieces) {
 
 TEST(StateSpool, TakesPiecesInAnyOrderAlsoBeforeTheirSectionBegins) {
   const auto tail = noise(1000);
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.put(1, 2 * k_state_piece_bytes, tail));
   ASSERT_TRUE(spool.begin_section("a", 1));
   ASSERT_TRUE(spool.end_section(0, 0));
@@ -250,7 +250,7 @@ TEST(StateSpool, TakesPiecesInAnyOrderAlsoBeforeTheirSectionBegins) {
 
 TEST(StateSpool, KeepsPiecesOfSeveralThreads) {
   constexpr std::size_t k_pieces = 100;  // more than it keeps in memory
-  StateSpool spool(k_much, testing::TempDir());
+  StateSpool spool(k_enough_bytes, testing::TempDir());
   ASSERT_TRUE(spool.begin_section("a", 1));
   {
     std::vector<std::jthread> lanes;
@@ -271,7 +271,7 @@ TEST(StateSpool, KeepsPiecesOfSeveralThreads) {
 }
 
 TEST(StateSpool, RefusesAPieceThatComesTwiceOrLiesWhereNoneDoes) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.begin_section("a", 1));
   ASSERT_TRUE(spool.append(k_piece));
   EXPECT_EQ(refused_with(spool.put(0, 0, k_piece)), Errc::protocol) << "twice";
@@ -282,21 +282,21 @@ TEST(StateSpool, RefusesAPieceThatComesTwiceOrLiesWhereNoneDoes) {
 }
 
 TEST(StateSpool, RefusesASecondShortPieceOfASection) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.put(0, k_state_piece_bytes, noise(1)));
   ASSERT_TRUE(spool.put(1, k_state_piece_bytes, noise(1))) << "of another";
   EXPECT_EQ(refused_with(spool.put(0, 2 * k_state_piece_bytes, noise(1))), Errc::protocol);
 }
 
 TEST(StateSpool, RefusesPiecesOfASectionThatNeverBegan) {
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.put(0, 0, k_piece));
   EXPECT_EQ(refused_with(spool.close()), Errc::protocol);
 }
 
 TEST(StateSpool, FindsAHole) {
   // As long as it should be, and with the right checksums.
-  StateSpool spool(k_much, "/tmp");
+  StateSpool spool(k_enough_bytes, "/tmp");
   ASSERT_TRUE(spool.begin_section("a", 1));
   ASSERT_TRUE(spool.put(0, 0, k_piece));
   ASSERT_TRUE(spool.put(0, std::uint64_t{1} << 40, k_piece));

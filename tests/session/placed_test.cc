@@ -116,7 +116,7 @@ TEST(PlacedMigrations, TakeTheRightToWriteBackBeforeTheGuestLoads) {
   };
   // The source's threads all wait for READY: the facet is nobody's meanwhile.
   const auto put_late = [&]() -> Result<void> {
-    const auto staging = FERRY_TRY(puts->staging()).first(late.size());
+    const auto staging = FERRY_TRY(puts->staging(late.size()));
     std::ranges::copy(late, staging.begin());
     return puts->put({0, 0, late.size()}, staging);
   };

@@ -71,6 +71,25 @@ TEST_F(ASnapshotOfAnImage, IsWrittenWhereNothingCanBeShared) {
   expect_whole();
 }
 
+TEST_F(ASnapshotOfAnImage, RemembersThatItCannotShare) {
+  if (!leases_) GTEST_SKIP() << "no leases here";
+  const auto image = ImageSource::open({path_});
+  ASSERT_TRUE(image);
+  const auto writer =
+      SnapshotWriter::create(places_, Uri::parse("file:///a").value(), (*image)->memory().layout());
+  ASSERT_TRUE(writer);
+  CloneSource clones(**writer, (*image)->memory());
+  const PageRun run{0, 128 * k_unit_bytes, 32 * k_unit_bytes};
+  EXPECT_FALSE(clones.share(run));
+  EXPECT_TRUE(UniqueFd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)))
+      << "the lease was given back";
+  // Who asked the kernel again would now hear that the image is at rest.
+  ASSERT_EQ(::fcntl(places_.file().clone_fd, F_SETLEASE, F_RDLCK), 0);
+  places_.file().on_clone = [](Stretch) { return true; };
+  EXPECT_FALSE(clones.share(run));
+  EXPECT_EQ(places_.file().cloned_bytes, 0u);
+}
+
 TEST_F(ASnapshotOfAnImage, IsWrittenFromWhereSomebodyWantsToWriteToIt) {
   if (!leases_) GTEST_SKIP() << "no leases here";
   places_.file().on_clone = [&](Stretch) {

@@ -15,9 +15,9 @@ class MemoryLane final : public PlacedIo {
       : place_(place), region_offsets_(std::move(region_offsets)) {}
 
   Result<void> attach(const GuestMemory&) override { return {}; }
-  Result<std::span<std::byte>> staging() override {
+  Result<std::span<std::byte>> staging(std::size_t bytes) override {
     std::ranges::fill(staging_, std::byte{0xee});
-    return staging_;
+    return std::span(staging_).first(bytes);
   }
   Result<void> put(const PageRun& run, std::span<const std::byte> from) override {
     FERRY_TRY(place_.judge_put());
@@ -62,7 +62,8 @@ Result<std::optional<Stretch>> MemoryPlace::next_data(std::uint64_t from) const 
   return Stretch{from, length() - from};
 }
 
-Result<std::unique_ptr<PlacedIo>> MemoryPlace::lane(std::vector<std::uint64_t> region_offsets) {
+Result<std::unique_ptr<PlacedIo>> MemoryPlace::lane(std::vector<std::uint64_t> region_offsets,
+                                                    std::span<const MemoryRegion>) {
   return std::make_unique<MemoryLane>(*this, std::move(region_offsets));
 }
 
@@ -80,6 +81,7 @@ Result<void> MemoryPlace::clear(Stretch stretch) {
 }
 
 bool MemoryPlace::clone(Stretch stretch, int fd, std::uint64_t from) {
+  file_->clone_fd = fd;
   if (!file_->on_clone || !file_->on_clone(stretch)) return false;
   file_->cloned_bytes += stretch.length;
   return ::pread(fd, &file_->bytes[stretch.offset], stretch.length, static_cast<off_t>(from)) ==

@@ -20,6 +20,7 @@ struct MemoryFile {
   bool shown = false;
   std::function<bool(Stretch)> on_clone;  ///< may this one be shared? Empty: none may
   std::atomic<std::uint64_t> cloned_bytes = 0;
+  std::atomic<int> clone_fd = -1;  ///< of the last file that one was asked of
 };
 
 /// Puts and gets are done at once. It knows no holes.
@@ -30,7 +31,8 @@ class MemoryPlace final : public NewPlace {
   std::uint64_t length() const noexcept override { return file_->bytes.size(); }
   Result<void> read(std::uint64_t at, std::span<std::byte> into) const override;
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override;
-  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) override;
+  Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
+                                         std::span<const MemoryRegion>) override;
   Result<void> write(std::uint64_t at, std::span<const std::byte> from) override;
   Result<void> clear(Stretch stretch) override;
   /// Copies, where on_clone allows it.

@@ -19,6 +19,54 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::UnorderedElementsAre;
 
+/// Its regions are by turns reached by a descriptor alone, and mapped where no unit begins.
+class MixedDestination final : public DestinationGuest {
+ public:
+  Result<GuestMemory> map_memory(const Layout& wanted) override {
+    std::vector<MemoryRegion> regions;
+    for (const LayoutRegion& each : wanted.regions) {
+      MemoryRegion region{.id = static_cast<RegionId>(regions.size()),
+                          .name = each.name,
+                          .guest_address = each.guest_address,
+                          .page_size = each.page_size,
+                          .length = each.length};
+      if (region.id % 2 == 0) {
+        files_.emplace_back(::open((folder_ / each.name).c_str(), O_RDWR | O_CREAT, 0600));
+        EXPECT_EQ(::ftruncate(files_.back().get(), static_cast<off_t>(each.length)), 0);
+        region.backing = Backing::file;
+        region.fd = files_.back().get();
+      } else {
+        mapped_.emplace_back(each.length + k_shift);
+        region.host = mapped_.back().data() + k_shift;
+      }
+      regions.push_back(std::move(region));
+    }
+    return GuestMemory::create(std::move(regions));
+  }
+  Result<void> prepare() override { return {}; }
+  Result<void> start(const OwnerToken&) override { return {}; }
+
+  bool has(MemorySource& source) const {
+    for (std::size_t id = 0; id < files_.size() + mapped_.size(); ++id) {
+      const auto expected = source.mappings().region(id);
+      if (id % 2 == 1) {
+        if (!std::ranges::equal(expected, std::span(mapped_[id / 2]).subspan(k_shift)))
+          return false;
+        continue;
+      }
+      const std::string found = read_file(folder_ / source.memory().regions()[id].name);
+      if (!std::ranges::equal(expected, std::as_bytes(std::span(found)))) return false;
+    }
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t k_shift = 48;
+  TempFolder folder_;
+  std::vector<UniqueFd> files_;
+  std::vector<std::vector<std::byte>> mapped_;
+};
+
 class SnapshotOfAGuest : public testing::Test {
  protected:
   SnapshotOfAGuest() : runtime_(std::move(*make_runtime())) {}
@@ -88,6 +136,24 @@ TEST_F(SnapshotOfAGuest, SaysThatABoundHeldItBack) {
   for (const LaneReport& lane : saved.report.lanes) held += lane.times.bandwidth;
   EXPECT_GT(held.count(), 0);
   EXPECT_THAT(saved.report.limit, HasSubstr("limited by "));
+}
+
+TEST_F(SnapshotOfAGuest, ComesBackIntoMemoryOfEveryKind) {
+  MemorySource source(layout_of({(3 << 20) + 5, 90 * k_unit_bytes, 700 * k_unit_bytes, 3 << 20, 9,
+                                 5 * k_unit_bytes + 1, 40 * k_unit_bytes + 4095}));
+  ASSERT_TRUE(send(*runtime_, source, uri_, {}).ok());
+  for (const Caching caching : {Caching::automatic, Caching::buffered}) {
+    for (const unsigned depth : {1u, 2u, 3u, 32u}) {
+      const auto runtime = make_runtime({.file = {.caching = caching, .depth = depth}});
+      ASSERT_TRUE(runtime);
+      MixedDestination destination;
+      ReceiveOptions options;
+      options.channels = 1;
+      const Outcome loaded = receive(**runtime, destination, uri_, options);
+      ASSERT_TRUE(loaded.ok()) << loaded.why_not->text();
+      EXPECT_TRUE(destination.has(source)) << depth;
+    }
+  }
 }
 
 TEST_F(SnapshotOfAGuest, HasWhatARunningGuestWroteLast) {

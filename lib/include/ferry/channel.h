@@ -122,7 +122,10 @@ class FdPassing : public Pollable {
 /// that were written after a put was begun finds what was put in its place.
 class PlacedIo {
  public:
+  /// Of one staging buffer, at most.
   static constexpr std::size_t k_staging_bytes = 256 * 1024;
+  /// Of all that are used by runs which are not settled, where nobody is to wait for one.
+  static constexpr std::size_t k_staged_bytes = 8 * k_staging_bytes;
 
   virtual ~PlacedIo() = default;
 
@@ -131,10 +134,12 @@ class PlacedIo {
   /// staging(). Too little lockable memory is Errc::system, and not final: staging() serves still.
   virtual Result<void> attach(const GuestMemory& memory) = 0;
 
-  /// A buffer of k_staging_bytes of its own, aligned to a unit and registered where that helps.
-  /// Blocks until one is free. It is the caller's until the next call, and any puts and gets with
-  /// parts of it have ended when it comes round again.
-  virtual Result<std::span<std::byte>> staging() = 0;
+  /// A buffer of its own, of `bytes`: a multiple of a unit, and k_staging_bytes at most. Aligned to
+  /// a unit, and registered where that helps. It is the caller's until the next call, and any puts
+  /// and gets with parts of it have ended when it comes round again. Until there is room it settles
+  /// the oldest of them; not where this buffer and all that are used by puts and gets that are not
+  /// settled are k_staged_bytes together, or less: so whoever gets keeps within that.
+  virtual Result<std::span<std::byte>> staging(std::size_t bytes) = 0;
 
   /// Begins to write the run to its place. `from` is its bytes, in attached memory or in the last
   /// staging(), on loan until this put is settled. Blocks while depth() are under way, and then

@@ -40,7 +40,7 @@ struct FileOptions {
   FileEngineKind engine = FileEngineKind::automatic;
   Caching caching = Caching::automatic;
   Existing existing = Existing::keep;
-  unsigned depth = 8;  ///< requests under way on each lane, 1 to 64
+  unsigned depth = 32;  ///< requests under way on each lane, 1 to 64: most runs are short
 };
 
 /// A stretch of a file, in bytes.
@@ -64,8 +64,10 @@ class Place {
   /// zeros. Nothing: all of the rest does.
   virtual Result<std::optional<Stretch>> next_data(std::uint64_t from) const = 0;
   /// For one thread at a time, and for no longer than this lives. Region i begins at
-  /// `region_offsets[i]`, a multiple of k_unit_bytes.
-  virtual Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets) = 0;
+  /// `region_offsets[i]`, a multiple of k_unit_bytes. The regions behind these are `outside`, in
+  /// their order: memory that only its descriptors reach, into which whoever gets a run puts it on.
+  virtual Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
+                                                 std::span<const MemoryRegion> outside) = 0;
 };
 
 /// A place that nobody sees before show(). Dropping it leaves nothing behind.
