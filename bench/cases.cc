@@ -60,6 +60,21 @@ Result<void> memory(const Plan& plan, const Report& report) {
   return {};
 }
 
+/// In one section, nearly all of which goes over lanes, beside sections so small that none does.
+Result<void> device_state(const Plan& plan, const Report& report) {
+  for (const unsigned channels : plan.channels) {
+    const Transfer transfer{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
+    Runs runs = FERRY_TRY(in_pairs(
+        plan.repeats, [&] { return ferry_state(transfer, transfer.bytes, plan.folder); },
+        [&] { return ferry_state(transfer, k_mib, plan.folder); }));
+    std::vector<Bar> bars;
+    if (channels > 1) bars.push_back(ratio_bar(runs, 1));
+    report({"device-state", "the control channel", plan.bytes, channels, std::move(runs),
+            std::move(bars)});
+  }
+  return {};
+}
+
 /// What goes over TCP with more around it, beside Ferry's own plain tcp.
 Result<void> over_tcp(const Plan& plan, const Report& report) {
   for (const auto& [name, least] : {std::pair("ws", 0.5), {"wss", 0.0}}) {
@@ -200,6 +215,8 @@ const std::vector<Case>& all_cases() {
       {"image-random", "a random image through the commands, tcp, whole-command time",
        image_random},
       {"memory", "random memory to memory in the library, both sides populated", memory},
+      {"device-state", "device state in one section, beside sections that take the control channel",
+       device_state},
       {"memory-tls", "the same over tls, beside what two cores can do with the cipher", memory_tls},
       {"image-tls", "image-random over tls, likewise", image_tls},
       {"memory-qemu", "memory over tls with certificates, beside QEMU's multifd", memory_qemu},

@@ -66,6 +66,53 @@ class StillDestination final : public DestinationGuest {
   std::span<std::byte> memory_;
 };
 
+/// A guest that is nothing but device state.
+class StateSource final : public SourceGuest {
+ public:
+  StateSource(GuestMemory memory, std::span<const std::byte> state, std::uint64_t section_bytes)
+      : still_(std::move(memory)), state_(state), section_bytes_(section_bytes) {}
+  const GuestMemory& memory() override { return still_.memory(); }
+  DirtyTracker& dirty_tracker() override { return still_.dirty_tracker(); }
+  Result<void> pause() override { return {}; }
+  Result<void> resume() override { return {}; }
+  Result<void> save_state(StateWriter& out) override {
+    for (std::uint64_t at = 0; at < state_.size() && out.status(); at += section_bytes_) {
+      out.section(fmt::format("at {}", at));
+      out.bytes(state_.subspan(at, std::min(section_bytes_, state_.size() - at)));
+    }
+    return {};
+  }
+
+ private:
+  StillSource still_;
+  const std::span<const std::byte> state_;
+  const std::uint64_t section_bytes_;
+};
+
+class StateDestination final : public DestinationGuest {
+ public:
+  StateDestination(std::span<std::byte> memory, std::span<std::byte> state)
+      : still_(memory), state_(state) {}
+  Result<GuestMemory> map_memory(const Layout& wanted) override {
+    return still_.map_memory(wanted);
+  }
+  Result<void> load_state(StateReader& in) override {
+    std::span<std::byte> rest = state_;
+    while (const auto section = FERRY_TRY(in.next())) {
+      if (section->length > rest.size()) return in.refuse("more than this benchmark sends");
+      FERRY_TRY(in.bytes(rest.first(section->length)));
+      rest = rest.subspan(section->length);
+    }
+    return {};
+  }
+  Result<void> prepare() override { return {}; }
+  Result<void> start(const OwnerToken&) override { return {}; }
+
+ private:
+  StillDestination still_;
+  const std::span<std::byte> state_;
+};
+
 /// What a migration says of itself.
 struct Account {
   std::string cipher{};      ///< empty where nothing encrypted it
@@ -241,6 +288,39 @@ Result<Run> ferry_memory(const Transfer& transfer) {
         const SilentPeers silent = FERRY_TRY(SilentPeers::connect(where, transfer.silent_peers));
         return measured(side,
                         [&] { return ferry_send(*runtime, guest, where, transfer.channels); });
+      });
+}
+
+Result<Run> ferry_state(const Transfer& transfer, std::uint64_t section_bytes,
+                        const std::string& folder) {
+  return run_sides(
+      transfer.way,
+      [&](const Side& side) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(k_unit_bytes));
+        const Mapping state = FERRY_TRY(Mapping::populated(transfer.bytes));
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
+        StateDestination guest(memory.bytes(), state.bytes());
+        ReceiveOptions options;
+        options.max_state_bytes = transfer.bytes;
+        options.state_folder = folder;
+        options.observer.listening = [&side](const Uri& local, Reach) {
+          write_line(side.out, local.text());
+        };
+        FERRY_TRY(measured(side, [&] {
+          return as_result(receive(*runtime, guest, address_for(transfer), options));
+        }));
+        return expect_random(state.bytes());
+      },
+      [&](const Side& side, const std::string& where) -> Result<void> {
+        const Mapping memory = FERRY_TRY(Mapping::populated(k_unit_bytes));
+        const Mapping state = FERRY_TRY(Mapping::populated(transfer.bytes));
+        fill_random(state.bytes(), 0);
+        const std::unique_ptr<Runtime> runtime = FERRY_TRY(runtime_for(transfer));
+        StateSource guest(FERRY_TRY(one_region(memory.bytes(), Backing::anonymous, -1)),
+                          state.bytes(), section_bytes);
+        SendOptions options;
+        options.channels = transfer.channels;
+        return measured(side, [&] { return as_result(send(*runtime, guest, where, options)); });
       });
 }
 

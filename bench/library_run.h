@@ -48,6 +48,12 @@ Result<std::string> listening_address(const Transfer& transfer);
 Result<Run> ferry_memory(const Transfer& transfer);
 Result<Run> bare_memory(const Transfer& transfer);
 
+/// Device state of so many bytes, in sections of `section_bytes` each, of a guest that has next to
+/// no memory. The receiver keeps what is beyond 16 MiB in `folder`, and copies all of it into
+/// memory that is there beforehand.
+Result<Run> ferry_state(const Transfer& transfer, std::uint64_t section_bytes,
+                        const std::string& folder);
+
 /// Resident zeros: `zeros` is a file in memory whose zeros were written down. Measured with the
 /// faults of a mapping that nobody has touched yet. The plain loop reads it with as many threads as
 /// Ferry has channels, and sends nothing.

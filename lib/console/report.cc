@@ -85,6 +85,19 @@ Json json_of(const LaneReport& lane) {
           {"ms", milliseconds_of(lane.times, k_lane_times)}};
 }
 
+std::string text_of(const LaneReport& lane, Proof proof) {
+  const std::string times = words_of(lane.times, k_lane_times);
+  if (proof != Proof::transcript) {
+    return fmt::format("lane {}: {} in the file in {} pieces; ms: {}\n", lane.lane,
+                       bytes_text(lane.wire_bytes), lane.packets, times);
+  }
+  const std::string placed =
+      lane.placed_bytes == 0 ? ""
+                             : fmt::format(", {} of them placed", bytes_text(lane.placed_bytes));
+  return fmt::format("lane {}: {} on the line in {} packets{}, {} resent; ms: {}\n", lane.lane,
+                     bytes_text(lane.wire_bytes), lane.packets, placed, lane.resent, times);
+}
+
 }  // namespace
 
 std::string report_json(const Report& report) {
@@ -118,14 +131,7 @@ std::string report_text(const Report& report) {
     text += fmt::format("downtime {:.1f} ms: {}\n", in_milliseconds(report.downtime),
                         words_of(report.downtime_parts, k_downtime));
   }
-  for (const LaneReport& lane : report.lanes) {
-    const std::string placed =
-        lane.placed_bytes == 0 ? ""
-                               : fmt::format(", {} of them placed", bytes_text(lane.placed_bytes));
-    text += fmt::format("lane {}: {} on the line in {} packets{}, {} resent; ms: {}\n", lane.lane,
-                        bytes_text(lane.wire_bytes), lane.packets, placed, lane.resent,
-                        words_of(lane.times, k_lane_times));
-  }
+  for (const LaneReport& lane : report.lanes) text += text_of(lane, report.proof);
   if (!report.limit.empty()) text += report.limit + '\n';
   return text;
 }

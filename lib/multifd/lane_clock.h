@@ -27,6 +27,31 @@ class LaneClock {
   LaneTimes times_;
 };
 
+/// The account of a lane that is in one phase at a time: one of LaneTimes' fields. Its thread turns
+/// from one to the next; anybody may look.
+class PhaseClock {
+ public:
+  using Phase = std::chrono::nanoseconds LaneTimes::*;
+
+  /// What passes from here on is of this phase; null: of none.
+  void turn_to(Phase phase) {
+    const auto now = std::chrono::steady_clock::now();
+    if (phase_ != nullptr) {
+      LaneTimes spent;
+      spent.*phase_ = now - since_;
+      clock_.add(spent);
+    }
+    phase_ = phase;
+    since_ = now;
+  }
+  LaneTimes times() const { return clock_.times(); }
+
+ private:
+  LaneClock clock_;
+  Phase phase_ = nullptr;  // this and the next: its thread's
+  std::chrono::steady_clock::time_point since_{};
+};
+
 /// What the thread that made it has used since.
 class TimeSpan {
  public:

@@ -7,10 +7,11 @@
 namespace ferry {
 
 PageReceiver::PageReceiver(const GuestMemory& memory, unsigned lanes, Link& control,
-                           std::function<void(Error)> on_failure)
+                           std::function<void(Error)> on_failure, KeepState keep_state)
     : memory_(memory),
       control_(control),
       on_failure_(std::move(on_failure)),
+      keep_state_(std::move(keep_state)),
       received_(memory.layout()),
       suspect_(memory.layout()),
       links_(lanes) {

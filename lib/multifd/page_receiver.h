@@ -22,10 +22,16 @@ namespace ferry {
 /// solo channel, is fed by the thread that reads the channel (lane(0).take).
 class PageReceiver {
  public:
+  /// Takes a piece of device state: the section's number, the offset in it, and the bytes. What was
+  /// taken is there for good.
+  using KeepState =
+      std::function<Result<void>(std::uint32_t, std::uint64_t, std::span<const std::byte>)>;
+
   /// `control` carries NAKs, suspects and round acknowledgements back; it and `memory` outlive
-  /// this. `on_failure` is called from lanes' threads.
+  /// this. `on_failure` is called from lanes' threads, and so is `keep_state`, where device state
+  /// goes; empty: whoever sends some is refused.
   PageReceiver(const GuestMemory& memory, unsigned lanes, Link& control,
-               std::function<void(Error)> on_failure);
+               std::function<void(Error)> on_failure, KeepState keep_state = {});
   /// Cancels the lanes' links, and waits for their threads. A lane may be writing to `control`:
   /// whoever reads that at the other end must be there still, or it must be cancelled before.
   ~PageReceiver();
@@ -94,6 +100,7 @@ class PageReceiver {
   const GuestMemory& memory_;
   Link& control_;
   std::function<void(Error)> on_failure_;
+  const KeepState keep_state_;
   PageBitmap received_;
   std::atomic<bool> any_suspect_ = false;  // spares the common case the lock and suspect_
   std::atomic<std::uint64_t> verified_ = 0;

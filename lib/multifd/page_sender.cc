@@ -51,6 +51,13 @@ bool PageSender::submit(PageRun run, Content content) {
   return true;
 }
 
+bool PageSender::submit_state(std::uint32_t section, std::uint64_t offset,
+                              std::span<const std::byte> piece) {
+  if (!window_.enter()) return false;
+  return work_.push(
+      {.piece = std::make_shared<const PackedPiece>(window_, section, offset, piece)});
+}
+
 bool PageSender::end_round() {
   if (!work_.wait_empty()) return false;
   const std::scoped_lock lock(mutex_);
@@ -80,6 +87,15 @@ Result<void> PageSender::resend(const wire::Nak& nak) {
   return lanes_[nak.lane]->resend(nak);
 }
 
+Result<void> PageSender::state_acknowledged(const wire::StateAck& ack) {
+  const std::scoped_lock lock(mutex_);
+  if (ack.lane >= lanes_.size()) {
+    return fail(Errc::protocol,
+                fmt::format("state-ack for channel {}: there is no such channel", ack.lane));
+  }
+  return lanes_[ack.lane]->state_acknowledged(ack.sequence);
+}
+
 wire::Transcript PageSender::transcript() const {
   wire::Transcript transcript;
   const std::scoped_lock lock(mutex_);
@@ -88,7 +104,7 @@ wire::Transcript PageSender::transcript() const {
 }
 
 PageSender::Totals PageSender::totals() const {
-  Totals totals;
+  Totals totals{.state_pieces = window_.left()};
   const std::scoped_lock lock(mutex_);
   for (const auto& lane : lanes_) {
     const SendCounters& of_lane = lane->counters();

@@ -28,6 +28,9 @@ class PageSender {
   void begin_round(std::uint32_t round, Motion motion);
   /// Blocks while the lanes have enough to do. False after close().
   bool submit(PageRun run, Content content);
+  /// A piece of device state, between begin_round() and end_round(): it goes on whichever lane
+  /// takes it. Blocks while as many are under way as may be. False after close().
+  bool submit_state(std::uint32_t section, std::uint64_t offset, std::span<const std::byte> piece);
   /// Blocks until the lanes took all that was submitted, and makes each of them end the round.
   /// False after close(). What was damaged may still be asked for, until the round is acknowledged.
   bool end_round();
@@ -38,10 +41,15 @@ class PageSender {
   /// Thread-safe. A receiver asks for runs again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
-  /// Thread-safe. Wakes whoever is in submit() or end_round(). What no lane has taken yet is
-  /// dropped; lanes end when they have sent what they took, at any rate.
+  /// Thread-safe. A receiver keeps a piece of device state: nobody asks for it again.
+  /// Errc::protocol.
+  Result<void> state_acknowledged(const wire::StateAck& ack);
+
+  /// Thread-safe. Wakes whoever is in submit(), submit_state() or end_round(). What no lane has
+  /// taken yet is dropped; lanes end when they have sent what they took, at any rate.
   void close() noexcept {
     work_.close();
+    window_.close();
     unbounded_.request_stop();
   }
 
@@ -56,6 +64,7 @@ class PageSender {
     std::uint64_t resent_units = 0;
     std::uint64_t wait_micros = 0;
     std::uint64_t zero_copy_fallbacks = 0;
+    std::uint64_t state_pieces = 0;  ///< that the receiver keeps
   };
   /// Thread-safe.
   Totals totals() const;
@@ -66,6 +75,7 @@ class PageSender {
   const LaneEvents events_;
   const LaneOptions options_;
   std::stop_source unbounded_;
+  StateWindow window_;
   WorkQueue work_;
   mutable std::mutex mutex_;  // guards the list, not the lanes
   std::vector<std::unique_ptr<SendLane>> lanes_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/iovec_window.h"
 #include "memory/region_io.h"
 #include "multifd/lane_transcript.h"
 #include "multifd/page_receiver.h"
@@ -43,10 +44,13 @@ Result<void> ReceiveLane::take(std::span<const std::byte> bytes, Link& link) {
 
 Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& link) {
   FERRY_TRY(admit(packet.header));
+  const bool is_state = (packet.header.flags & wire::k_state) != 0;
   const TimeSpan reading;
   const auto decrypted_before = decrypting(link.crypto_clock());
   if ((packet.header.flags & wire::k_placed) != 0) {
     FERRY_TRY(find_payload(packet.header, link));
+  } else if (is_state) {
+    FERRY_TRY(read_state(packet.header, link));
   } else {
     FERRY_TRY(read_payload(packet.header, link));
   }
@@ -56,7 +60,7 @@ Result<void> ReceiveLane::deal_with(const wire::DecodedHeader& packet, Link& lin
 
   placing_ = {};
   const auto begin = Clock::now();
-  auto settled = settle(packet.header);
+  auto settled = is_state ? settle_state(packet.header) : settle(packet.header);
   spent.checksum = Clock::now() - begin - placing_;
   spent.place = placing_;
   clock_.add(spent);
@@ -85,8 +89,37 @@ Result<void> ReceiveLane::admit(const wire::PacketHeader& header) const {
   if (round_ended_ && (header.flags & wire::k_resend) == 0) {
     return refuse(header, "the round has ended on this channel");
   }
+  if ((header.flags & wire::k_state) != 0) {
+    if (receiver_.keep_state_) return {};
+    return refuse(header, "device state, where none is taken");
+  }
   for (const wire::WireRun& run : header.runs) (void)FERRY_TRY(receiver_.memory_.check(run.run));
   return {};
+}
+
+Result<void> ReceiveLane::read_state(const wire::PacketHeader& header, Link& link) {
+  if (buffer_.size() < header.payload_bytes) buffer_.resize(header.payload_bytes);
+  const iovec into = piece_of(std::span(buffer_).first(header.payload_bytes));
+  return link.read_payload({&into, 1});
+}
+
+/// One damaged unit, and all of the piece comes again: it is kept as a whole, or not at all.
+Result<void> ReceiveLane::settle_state(const wire::PacketHeader& header) {
+  const PageRun& at = header.runs.front().run;
+  const auto bytes = std::span<const std::byte>(buffer_).first(header.payload_bytes);
+  auto checksum = header.checksums.begin();
+  for (std::size_t unit = 0; unit < bytes.size(); unit += k_unit_bytes) {
+    const auto length = std::min<std::size_t>(k_unit_bytes, bytes.size() - unit);
+    if (wire::unit_checksum(bytes.subspan(unit, length)) == *checksum++) continue;
+    bad_.clear();
+    FERRY_TRY(damaged(header, at));
+    return ask_again(header.sequence);
+  }
+  const auto begin = Clock::now();
+  FERRY_TRY(receiver_.keep_state_(at.region, at.offset, bytes));
+  placing_ += Clock::now() - begin;
+  outstanding_.erase(of_state(at));
+  return receiver_.control_.send(wire::StateAck{.lane = index_, .sequence = header.sequence});
 }
 
 Result<void> ReceiveLane::read_payload(const wire::PacketHeader& header, Link& link) {
@@ -173,7 +206,7 @@ Result<void> ReceiveLane::settle_data(const wire::PacketHeader& header, const Pa
       FERRY_TRY(store_unless_mapped(where, unit));
       receiver_.received(where, PageReceiver::Arrival::suspect);
     } else {
-      FERRY_TRY(damaged(where, (header.flags & wire::k_resend) != 0));
+      FERRY_TRY(damaged(header, where));
     }
   }
   return accept_until(run.length);
@@ -196,13 +229,19 @@ Result<void> ReceiveLane::store_unless_mapped(const PageRun& run,
   return stored;
 }
 
-Result<void> ReceiveLane::damaged(const PageRun& unit, bool is_resend) {
+/// A unit of memory, or a piece of device state.
+Result<void> ReceiveLane::damaged(const wire::PacketHeader& header, const PageRun& run) {
+  const bool is_resend = (header.flags & wire::k_resend) != 0;
+  const bool is_state = (header.flags & wire::k_state) != 0;
   const auto integrity = [&](std::string why) {
-    const std::string& name = receiver_.memory_.regions()[unit.region].name;
+    const std::string what =
+        is_state ? fmt::format("section {} of device state", run.region)
+                 : fmt::format("'{}'", receiver_.memory_.regions()[run.region].name);
     return fail(Errc::integrity,
-                fmt::format("receive '{}' at offset {:#x}: {}", name, unit.offset, why));
+                fmt::format("receive {} at offset {:#x}: {}", what, run.offset, why));
   };
-  const auto [entry, fresh] = outstanding_.try_emplace({unit.region, unit.offset}, 0);
+  const Unit key = is_state ? of_state(run) : Unit{run.region, run.offset};
+  const auto [entry, fresh] = outstanding_.try_emplace(key, 0);
   if (fresh == is_resend)
     return integrity("its checksum differs, and what was sent is not what was asked for");
   if (entry->second == wire::k_max_resends) {
@@ -213,9 +252,9 @@ Result<void> ReceiveLane::damaged(const PageRun& unit, bool is_resend) {
         fmt::format("more than {} pages are damaged on this channel", wire::k_max_damaged_runs));
   }
   ++entry->second;
-  append(bad_, unit);
-  receiver_.damaged_units_.fetch_add(1, std::memory_order_relaxed);
-  damaged_units_.fetch_add(1, std::memory_order_relaxed);
+  append(bad_, run);
+  receiver_.damaged_units_.fetch_add(units_in(run.length), std::memory_order_relaxed);
+  damaged_units_.fetch_add(units_in(run.length), std::memory_order_relaxed);
   return {};
 }
 

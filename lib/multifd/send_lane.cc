@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/iovec_window.h"
 #include "loop/thread.h"
@@ -80,9 +81,11 @@ void SendLane::begin_round(std::uint32_t round, Motion motion) {
   motion_ = motion;
   next_nak_ = transcript_.packets;
   attempts_.clear();
+  unanswered_.clear();
 }
 
 Result<void> SendLane::resend(const wire::Nak& nak) {
+  if (FERRY_TRY(resend_state(nak))) return {};
   bool in_place = false;
   for (const PageRun& run : nak.runs) {
     in_place |= FERRY_TRY(memory_.check(run))->host != nullptr;
@@ -90,22 +93,11 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
   const std::uint64_t units = units_of(nak.runs);
   {
     const std::scoped_lock lock(mutex_);
-    if (nak.sequence < next_nak_ || nak.sequence >= transcript_.packets || nak.runs.empty()) {
-      return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it is not to be "
-                                              "refused (any more)",
-                                              nak.sequence, index_));
-    }
     if (in_place && mapped_ == Mapped::in_place && motion_ == Motion::running) {
       return fail(Errc::protocol,
                   fmt::format("NAK of packet {} on channel {}: it was LIVE", nak.sequence, index_));
     }
-    const auto before = attempts_.find(nak.sequence);
-    const unsigned attempt = before == attempts_.end() ? 1 : before->second + 1;
-    if (attempt > wire::k_max_resends) {
-      return fail(Errc::integrity, fmt::format("channel {}: damaged on the way, and again in {} "
-                                               "resends",
-                                               index_, wire::k_max_resends));
-    }
+    const unsigned attempt = FERRY_TRY(next_attempt(nak));
     if (units > wire::k_max_damaged_runs - waiting_units_) {
       return fail(Errc::integrity, fmt::format("channel {}: more than {} pages are damaged", index_,
                                                wire::k_max_damaged_runs));
@@ -117,6 +109,55 @@ Result<void> SendLane::resend(const wire::Nak& nak) {
   }
   work_.poke();
   return {};
+}
+
+/// How often what it refuses will have been sent again, with the lock held.
+Result<unsigned> SendLane::next_attempt(const wire::Nak& nak) const {
+  if (nak.sequence < next_nak_ || nak.sequence >= transcript_.packets || nak.runs.empty()) {
+    return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: it is not to be "
+                                            "refused (any more)",
+                                            nak.sequence, index_));
+  }
+  const auto before = attempts_.find(nak.sequence);
+  const unsigned attempt = before == attempts_.end() ? 1 : before->second + 1;
+  if (attempt > wire::k_max_resends) {
+    return fail(Errc::integrity, fmt::format("channel {}: damaged on the way, and again in {} "
+                                             "resends",
+                                             index_, wire::k_max_resends));
+  }
+  return attempt;
+}
+
+/// False: what it refuses is no device state.
+Result<bool> SendLane::resend_state(const wire::Nak& nak) {
+  {
+    const std::scoped_lock lock(mutex_);
+    const auto refused = unanswered_.find(nak.sequence);
+    if (refused == unanswered_.end()) return false;
+    const unsigned attempt = FERRY_TRY(next_attempt(nak));
+    if (nak.runs != std::vector{refused->second->at()}) {
+      return fail(Errc::protocol, fmt::format("NAK of packet {} on channel {}: not of the piece of "
+                                              "device state in it",
+                                              nak.sequence, index_));
+    }
+    next_nak_ = nak.sequence + 1;
+    record_verdict(transcript_, nak);
+    orders_.push_back({.attempt = attempt, .piece = std::move(refused->second)});
+    unanswered_.erase(refused);
+  }
+  work_.poke();
+  return true;
+}
+
+Result<void> SendLane::state_acknowledged(std::uint64_t sequence) {
+  std::unique_lock lock(mutex_);
+  const auto kept = unanswered_.extract(sequence);  // dropped without the lock
+  lock.unlock();
+  if (!kept.empty()) return {};
+  return fail(Errc::protocol,
+              fmt::format("state-ack of packet {} on channel {}: there is no device "
+                          "state in it, or it was answered before",
+                          sequence, index_));
 }
 
 void SendLane::round_acknowledged() {
@@ -213,6 +254,10 @@ std::optional<PageWork> SendLane::wait_for_work() {
 
 Result<void> SendLane::obey(const Order& order) {
   FERRY_TRY(send_packet(0, 0));
+  if (order.piece) {
+    counters_.resent_units.fetch_add(units_in(order.piece->at().length), std::memory_order_relaxed);
+    return send_state(order.piece, order.attempt);
+  }
   if (order.runs.empty()) {
     // Settled before and not behind it, and so is what is sent again: a lane at the other side
     // stops to read when its round is over, and may have pinned what others are waiting for.
@@ -232,6 +277,10 @@ Result<void> SendLane::obey(const Order& order) {
 }
 
 Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned attempt) {
+  if (work.piece) {
+    FERRY_TRY(send_packet(flags, attempt));
+    return send_state(work.piece, attempt);
+  }
   if (work.content == Content::zeros) {
     if (packet_.add_zeros(work.run)) return {};
     FERRY_TRY(send_packet(flags, attempt));
@@ -292,15 +341,53 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
 }
 
 Result<void> SendLane::put(const wire::EncodedHeader& header) {
-  LaneTimes spent = packet_.spent();
+  return timed(header.bytes.size() + packet_.header().payload_bytes, packet_.spent(),
+               [&] { return write(header); });
+}
+
+/// A piece of device state is a packet by itself, and no link places it: it belongs into no memory.
+Result<void> SendLane::send_state(const std::shared_ptr<const PackedPiece>& piece,
+                                  unsigned attempt) {
+  const auto begin = Clock::now();
+  const auto bytes = piece->bytes();
+  const auto length = static_cast<std::uint32_t>(bytes.size());
+  wire::PacketHeader header{.flags = wire::k_stable | wire::k_state,
+                            .payload_bytes = length,
+                            .raw_bytes = length,
+                            .runs = {{.run = piece->at(), .payload_bytes = length}}};
+  if (attempt > 0) header.flags |= wire::k_resend;
+  for (std::size_t at = 0; at < bytes.size(); at += k_unit_bytes) {
+    const auto unit = bytes.subspan(at, std::min<std::size_t>(k_unit_bytes, bytes.size() - at));
+    header.checksums.push_back(wire::unit_checksum(unit));
+  }
+  const LaneTimes spent{.checksum = Clock::now() - begin};
+
+  wire::EncodedHeader encoded;
+  {
+    const std::scoped_lock lock(mutex_);
+    header.round = round_;
+    header.sequence = transcript_.packets;
+    encoded = wire::encode(header);
+    record_packet(transcript_, encoded.checksum, header.payload_bytes);
+    if (attempt > 0) attempts_[header.sequence] = attempt;
+    unanswered_.emplace(header.sequence, piece);
+  }
+  counters_.wire_bytes.fetch_add(encoded.bytes.size() + length, std::memory_order_relaxed);
+  const std::array message{piece_of(encoded.bytes), piece_of(bytes)};
+  return timed(encoded.bytes.size() + length, spent, [&] { return link_.write(message); });
+}
+
+/// Writes, within the bound on bandwidth, and adds to the account what it took.
+template <class Write>
+Result<void> SendLane::timed(std::size_t bytes, LaneTimes spent, Write write) {
   if (options_.bandwidth) {
     const auto begin = Clock::now();
-    options_.bandwidth->acquire(header.bytes.size() + packet_.header().payload_bytes, unbounded_);
+    options_.bandwidth->acquire(bytes, unbounded_);
     spent.bandwidth = Clock::now() - begin;
   }
   const TimeSpan stretch;
   const auto encrypted_before = encrypting(link_.crypto_clock());
-  auto written = write(header);
+  auto written = write();
   room_ = next_room(room_, stretch.wall());
   spent += stretch.in_channel(encrypting(link_.crypto_clock()) - encrypted_before);
   counters_.clock.add(spent);

@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stop_token>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "multifd/lane_clock.h"
 #include "multifd/link.h"
 #include "multifd/packet_builder.h"
+#include "multifd/state_window.h"
 
 namespace ferry {
 
@@ -26,8 +28,11 @@ enum class Content { data, zeros };
 enum class Motion { still, running };
 
 struct PageWork {
-  PageRun run;
+  PageRun run{};
   Content content = Content::data;
+  /// Instead of a run: device state. Shared, since the lane may still be writing it while another
+  /// thread drops it for an acknowledgement, or orders it to be sent again.
+  std::shared_ptr<const PackedPiece> piece{};
 };
 using WorkQueue = BoundedQueue<PageWork>;
 
@@ -96,6 +101,10 @@ class SendLane {
   /// more than k_max_damaged_runs pages wait to be sent again. Errc::protocol, Errc::integrity.
   Result<void> resend(const wire::Nak& nak);
 
+  /// Thread-safe. The receiver keeps the piece of device state in this packet. Errc::protocol where
+  /// there is none, or it was answered before.
+  Result<void> state_acknowledged(std::uint64_t sequence);
+
   wire::LaneTranscript transcript() const;
   /// Thread-safe.
   LaneReport report() const;
@@ -105,8 +114,9 @@ class SendLane {
 
  private:
   struct Order {
-    std::vector<PageRun> runs;  // to be sent again; none: end the round
+    std::vector<PageRun> runs{};  // to be sent again; none, and no piece: end the round
     unsigned attempt = 0;
+    std::shared_ptr<const PackedPiece> piece{};  // likewise
   };
 
   /// How memory that is mapped leaves.
@@ -119,6 +129,11 @@ class SendLane {
   Result<void> stage(const MemoryRegion& region);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
   Result<void> put(const wire::EncodedHeader& header);
+  Result<void> send_state(const std::shared_ptr<const PackedPiece>& piece, unsigned attempt);
+  template <class Write>
+  Result<void> timed(std::size_t bytes, LaneTimes spent, Write write);
+  Result<bool> resend_state(const wire::Nak& nak);
+  Result<unsigned> next_attempt(const wire::Nak& nak) const;
   Result<void> write(const wire::EncodedHeader& header);
   std::optional<Order> next_order();
   std::optional<PageWork> wait_for_work();
@@ -146,6 +161,8 @@ class SendLane {
   std::uint64_t waiting_units_ = 0;  // of memory, in orders: k_max_damaged_runs at most
   std::optional<Clock::time_point> ended_round_at_;
   std::map<std::uint64_t, unsigned> attempts_;  // of the packets of this round that were resends
+  // Pieces of device state in packets of this round that were neither acknowledged nor refused.
+  std::map<std::uint64_t, std::shared_ptr<const PackedPiece>> unanswered_;
 
   std::thread thread_;  // last: it uses all of the above
 };

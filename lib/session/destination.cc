@@ -203,7 +203,10 @@ Result<void> Destination::on(const wire::AddChannels& frame) {
 void Destination::receive_pages(unsigned lanes) {
   auto pages = std::make_shared<PageReceiver>(
       memory_, lanes, conversation_->link(),
-      [this](Error error) { conversation_->fail(std::move(error)); });
+      [this](Error error) { conversation_->fail(std::move(error)); },
+      [this](std::uint32_t section, std::uint64_t offset, std::span<const std::byte> piece) {
+        return device_state_.put(section, offset, piece);
+      });
   const std::scoped_lock lock(mutex_);
   lanes_ = lanes;
   pages_ = std::move(pages);

@@ -81,7 +81,7 @@ class Destination {
 
   BoundedQueue<Arrival> arrivals_;  // the control channel
   FirstError door_error_;
-  // Filled by the control channel's reader until PREPARE, read by run() after it.
+  // Filled by the control channel's reader and by lanes until PREPARE, read by run() after it.
   StateSpool device_state_;
   std::unique_ptr<Conversation> conversation_;
 

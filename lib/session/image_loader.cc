@@ -7,6 +7,7 @@
 #include "base/escape.h"
 #include "memory/region_io.h"
 #include "session/fresh_token.h"
+#include "session/limit.h"
 #include "session/progress_ticks.h"
 #include "snapshot/get_lanes.h"
 #include "snapshot/snapshot_reader.h"
@@ -122,8 +123,9 @@ Result<void> ImageLoader::read(const SnapshotReader& reader) {
                     .elapsed = Clock::now() - began_};
   });
   MemorySink sink(reader, memory_, read_bytes_);
-  return read_pages(
-      reader, {.lanes = options_.channels, .stop = stop_, .outside = memory_.regions()}, sink);
+  lanes_ = FERRY_TRY(read_pages(
+      reader, {.lanes = options_.channels, .stop = stop_, .outside = memory_.regions()}, sink));
+  return {};
 }
 
 void ImageLoader::enter(DestinationEvent event) {
@@ -142,6 +144,8 @@ void ImageLoader::add_to(Report& report) const {
   report.elapsed = Clock::now() - began_;
   report.peer = from_;
   report.proof = Proof::verified_image;
+  report.lanes = lanes_;
+  report.limit = what_limited_in_file(lanes_, FileWork::load);
 }
 
 }  // namespace ferry

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <stop_token>
+#include <vector>
 
 #include "ferry/guest.h"
 #include "ferry/place.h"
@@ -42,6 +43,7 @@ class ImageLoader {
   GuestMemory memory_;
   std::string from_;
   std::uint64_t absent_bytes_ = 0;
+  std::vector<LaneReport> lanes_;  // once they have read all
   std::uint64_t state_bytes_ = 0;
   std::uint64_t state_sections_ = 0;
   std::atomic<std::uint64_t> read_bytes_ = 0;  // by the lanes; read by the loop: a figure

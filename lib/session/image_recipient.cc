@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/escape.h"
+#include "session/limit.h"
 #include "snapshot/snapshot_digest.h"
 
 namespace ferry {
@@ -121,7 +122,9 @@ void ImageRecipient::add_to(Report& report) const {
     report.wire_bytes += of_lane.put_bytes.load(std::memory_order_relaxed);
     report.zero_bytes += of_lane.zero_bytes.load(std::memory_order_relaxed);
     report.packets += of_lane.puts.load(std::memory_order_relaxed);
+    report.lanes.push_back(lane->report(static_cast<unsigned>(report.lanes.size())));
   }
+  report.limit = what_limited_in_file(report.lanes, FileWork::save);
   report.channels = options_.channels;
   report.elapsed = Clock::now() - began_;
   report.peer = to_.shown();

@@ -32,6 +32,14 @@ std::string sentence(const Reason& reason, double total, std::string_view of) {
                      of);
 }
 
+double as_number(nanoseconds part) { return static_cast<double>(part.count()); }
+
+LaneTimes sum_of(std::span<const LaneReport> lanes) {
+  LaneTimes times;
+  for (const LaneReport& lane : lanes) times += lane.times;
+  return times;
+}
+
 double busy(const wire::LaneTimesFrame& times) {
   return static_cast<double>(times.copying) + static_cast<double>(times.decrypting) +
          static_cast<double>(times.checking) + static_cast<double>(times.placing);
@@ -56,34 +64,47 @@ std::string of_receiver(const wire::LaneTimesFrame& times, std::uint64_t wire_by
 
 std::string what_limited(std::span<const LaneReport> sender,
                          const std::optional<wire::LaneTimesFrame>& receiver) {
-  LaneTimes times;
-  std::uint64_t wire_bytes = 0;
-  for (const LaneReport& lane : sender) {
-    times += lane.times;
-    wire_bytes += lane.wire_bytes;
-  }
-  const auto total = static_cast<double>(times.total().count());
+  const LaneTimes times = sum_of(sender);
+  const double total = as_number(times.total());
   if (times.total() < k_least) return {};
-
-  const auto time = [](nanoseconds part) { return static_cast<double>(part.count()); };
   const std::string_view waiting = "waiting for the receiver";
   const std::string_view line = "the line: blocked on the socket";
   const Reason reason = largest(std::array{
-      Reason{"the bound on bandwidth", time(times.bandwidth)},
-      Reason{line, time(times.socket)},
-      Reason{waiting, time(times.receiver)},
-      Reason{"reading the sender's files", time(times.read)},
-      Reason{"the sender's CPU: looking for zeros", time(times.scan)},
-      Reason{"the sender's CPU: checksums", time(times.checksum)},
-      Reason{"the sender's CPU: encryption", time(times.encrypt)},
-      Reason{"the sender's CPU: copying to the socket", time(times.copy)},
-      Reason{"the sender's rounds: lanes without work", time(times.idle)},
+      Reason{"the bound on bandwidth", as_number(times.bandwidth)},
+      Reason{line, as_number(times.socket)},
+      Reason{waiting, as_number(times.receiver)},
+      Reason{"reading the sender's files", as_number(times.read)},
+      Reason{"the sender's CPU: looking for zeros", as_number(times.scan)},
+      Reason{"the sender's CPU: checksums", as_number(times.checksum)},
+      Reason{"the sender's CPU: encryption", as_number(times.encrypt)},
+      Reason{"the sender's CPU: copying to the socket", as_number(times.copy)},
+      Reason{"the sender's rounds: lanes without work", as_number(times.idle)},
   });
   const bool ours_wait = reason.text == line || reason.text == waiting;
   if (ours_wait && receiver && busy(*receiver) > static_cast<double>(receiver->waiting)) {
+    std::uint64_t wire_bytes = 0;
+    for (const LaneReport& lane : sender) wire_bytes += lane.wire_bytes;
     return of_receiver(*receiver, wire_bytes);
   }
   return sentence(reason, total, "lane");
+}
+
+std::string what_limited_in_file(std::span<const LaneReport> lanes, FileWork work) {
+  const LaneTimes times = sum_of(lanes);
+  if (times.total() < k_least) return {};
+  const bool saving = work == FileWork::save;
+  const Reason reason = largest(std::array{
+      Reason{"the bound on bandwidth", as_number(times.bandwidth)},
+      Reason{saving ? "reading the guest's memory or image" : "reading the file",
+             as_number(times.read)},
+      Reason{saving ? "the CPU: zeros and checksums" : "the CPU: checksums",
+             as_number(times.checksum)},
+      Reason{saving ? "writing the file" : "writing to the guest's memory or image",
+             as_number(times.place)},
+      Reason{saving ? "the rounds: lanes without work" : "lanes without work",
+             as_number(times.idle)},
+  });
+  return sentence(reason, as_number(times.total()), "lane");
 }
 
 }  // namespace ferry

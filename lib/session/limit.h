@@ -16,4 +16,8 @@ namespace ferry {
 std::string what_limited(std::span<const LaneReport> sender,
                          const std::optional<wire::LaneTimesFrame>& receiver);
 
+/// The same of the lanes of a file, by what they did with it. Pure.
+enum class FileWork { save, load };
+std::string what_limited_in_file(std::span<const LaneReport> lanes, FileWork work);
+
 }  // namespace ferry

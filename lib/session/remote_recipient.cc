@@ -112,7 +112,9 @@ Result<void> RemoteRecipient::open_lanes() {
 }
 
 Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
-  sender_.begin_round(round, motion);
+  // A round that began with device state goes on with what saving has made dirty.
+  if (!state_round_) sender_.begin_round(round, motion);
+  round_ = round;
   watch_progress();
   if (motion == Motion::still) expect_ready();
   return {};
@@ -121,7 +123,10 @@ Result<void> RemoteRecipient::begin_round(std::uint32_t round, Motion motion) {
 void RemoteRecipient::watch_progress() {
   watch_.emplace(
       runtime_.loop(), options_.timeout,
-      [this] { return sender_.totals().wire_bytes + peer_verified(); },
+      [this] {
+        const PageSender::Totals totals = sender_.totals();
+        return totals.wire_bytes + totals.state_pieces + peer_verified();
+      },
       [this] {
         conversation_->fail({Errc::timed_out,
                              0,
@@ -153,6 +158,7 @@ Result<void> RemoteRecipient::end_round(std::uint32_t round, DirtyBitmap& again)
     if (ack != nullptr && ack->round == round) {
       watch_.reset();
       sender_.round_acknowledged();
+      state_round_ = false;
       return {};
     }
     return fail(Errc::protocol, fmt::format("end round {}: the receiver answered '{}'", round,
@@ -172,7 +178,11 @@ Result<void> RemoteRecipient::begin_section(std::string_view name, std::uint32_t
   }
   if (!end_of_state_) watch_state();
   expect_ready();
-  return send_state(wire::StateSectionFrame{std::string(name), version});
+  ++section_;
+  section_bytes_ = 0;
+  return move_state([&] {
+    return conversation_->send(wire::StateSectionFrame{std::string(name), version});
+  });
 }
 
 namespace {
@@ -232,9 +242,10 @@ void RemoteRecipient::watch_state() {
       });
 }
 
-Result<void> RemoteRecipient::send_state(const wire::ControlFrame& frame) {
+template <class Send>
+Result<void> RemoteRecipient::move_state(Send send) {
   state_frames_.fetch_add(1, std::memory_order_relaxed);  // odd: one is being written
-  auto sent = conversation_->send(frame);
+  auto sent = send();
   state_frames_.fetch_add(1, std::memory_order_relaxed);
   return sent;
 }
@@ -245,17 +256,44 @@ std::uint64_t RemoteRecipient::state_moved() {
   return frames % 2 == 1 ? frames : frames + 2 * ++glances_;
 }
 
-/// One frame a piece, on the control channel: the receiver keeps it, and where it is slow to do so
-/// this blocks.
+/// The receiver keeps it, and where it is slow to do so this blocks. What is little goes on the
+/// control channel: all of it is there when the pages are, without a round for it.
 Result<void> RemoteRecipient::append(std::span<const std::byte> piece) {
-  return send_state(wire::StatePiece{{piece.begin(), piece.end()}});
+  constexpr std::uint64_t k_little = 1024 * 1024;  // of a section, whose length nobody knows yet
+  const bool on_lanes = (features_ & wire::k_state_on_lanes) != 0 && section_bytes_ >= k_little &&
+                        section_ <= wire::k_max_packed_sections;
+  auto sent = move_state([&]() -> Result<void> {
+    if (on_lanes) return append_on_lanes(piece);
+    return conversation_->send(wire::StatePiece{{piece.begin(), piece.end()}});
+  });
+  section_bytes_ += piece.size();
+  return sent;
+}
+
+/// In the next round, which may become one of pages too.
+Result<void> RemoteRecipient::append_on_lanes(std::span<const std::byte> piece) {
+  if (!std::exchange(state_round_, true)) sender_.begin_round(round_ + 1, Motion::still);
+  if (sender_.submit_state(section_ - 1, section_bytes_, piece)) return {};
+  return std::unexpected(conversation_->failure());
+}
+
+/// Where saving made nothing dirty.
+Result<void> RemoteRecipient::end_state_round() {
+  if (!state_round_) return {};
+  watch_progress();
+  DirtyBitmap again(memory_.layout());
+  FERRY_TRY(end_round(round_ + 1, again));
+  if (again.none()) return {};
+  return fail(Errc::protocol, "the receiver suspects memory in a round of device state");
 }
 
 Result<void> RemoteRecipient::end_section(std::uint64_t length, std::uint64_t checksum) {
-  return send_state(wire::StateEnd{.length = length, .checksum = checksum});
+  return move_state(
+      [&] { return conversation_->send(wire::StateEnd{.length = length, .checksum = checksum}); });
 }
 
 Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
+  FERRY_TRY(end_state_round());
   watch_.reset();
   expect_ready();
   // A receiver that does not read PREPARE must not hold the guest against a stop.
@@ -304,6 +342,10 @@ Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
   if (const auto* times = std::get_if<wire::LaneTimesFrame>(&frame)) {
     const std::scoped_lock lock(mutex_);
     receiver_ = *times;
+    return true;
+  }
+  if (const auto* kept = std::get_if<wire::StateAck>(&frame)) {
+    FERRY_TRY(sender_.state_acknowledged(*kept));
     return true;
   }
   const auto* nak = std::get_if<wire::Nak>(&frame);

@@ -66,7 +66,10 @@ class RemoteRecipient final : public Recipient, private StateSink {
   void bound_wait(std::string_view act);
   std::uint64_t peer_verified();
   void watch_state();
-  Result<void> send_state(const wire::ControlFrame& frame);
+  template <class Send>
+  Result<void> move_state(Send send);
+  Result<void> append_on_lanes(std::span<const std::byte> piece);
+  Result<void> end_state_round();
   std::uint64_t state_moved();
   wire::Heartbeat heartbeat() const;
   Progress progress(const wire::Heartbeat& peer) const;
@@ -96,6 +99,10 @@ class RemoteRecipient final : public Recipient, private StateSink {
   std::vector<std::unique_ptr<Link>> links_;
   std::atomic<bool> warned_ = false;  // guards nothing else
   PageSender sender_;
+  std::uint32_t round_ = 0;          // the last that was begun for pages
+  bool state_round_ = false;         // the one behind it has begun, with device state
+  std::uint32_t section_ = 0;        // number of the section that is under way, counted from 1
+  std::uint64_t section_bytes_ = 0;  // of it, so far
   // Begun and ended writes of device state: odd while one is under way. The watch wants no more.
   std::atomic<std::uint64_t> state_frames_ = 0;
   std::uint64_t glances_ = 0;  // the loop's

@@ -17,11 +17,17 @@ class GetLane {
       : reader_(reader), io_(std::move(io)), sink_(sink) {}
 
   Result<void> serve(WorkQueue& work) {
-    while (const auto item = work.pop()) {
+    while (const auto item = next(work)) {
       FERRY_TRY(begin(item->run));
     }
     while (!under_way_.empty()) FERRY_TRY(end_oldest());
+    clock_.turn_to(nullptr);
     return {};
+  }
+
+  /// When its thread has ended.
+  LaneReport report(unsigned lane) const {
+    return {.lane = lane, .wire_bytes = bytes_, .packets = runs_, .times = clock_.times()};
   }
 
  private:
@@ -40,6 +46,13 @@ class GetLane {
     unsigned runs = 0;
     std::uint64_t staged = 0;
   };
+
+  std::optional<PageWork> next(WorkQueue& work) {
+    clock_.turn_to(&LaneTimes::idle);
+    auto item = work.pop();
+    clock_.turn_to(&LaneTimes::read);
+    return item;
+  }
 
   /// While there are puts, gets have half of the lane: else it would be all gets, and then all
   /// puts, and never both.
@@ -60,15 +73,26 @@ class GetLane {
     if (into.empty()) into = FERRY_TRY(io_->staging(run.length));
     FERRY_TRY(io_->get(run, into));
     push({.kind = Kind::get, .run = run, .bytes = into, .staged = staged});
+    bytes_ += run.length;
+    ++runs_;
     return {};
   }
 
   Result<void> end_oldest() {
-    if (under_way_.front().kind != Kind::held) FERRY_TRY(io_->settle());
+    const Kind oldest = under_way_.front().kind;
+    clock_.turn_to(oldest == Kind::put ? &LaneTimes::place : &LaneTimes::read);
+    if (oldest != Kind::held) FERRY_TRY(io_->settle());
+    clock_.turn_to(&LaneTimes::read);
     const Move ended = pop();
     if (ended.kind != Kind::get) return {};
+    clock_.turn_to(&LaneTimes::checksum);
     auto damaged = reader_.damaged_in(ended.run, ended.bytes);
-    if (damaged) return pass_on(ended, *damaged);
+    clock_.turn_to(&LaneTimes::place);
+    if (damaged) {
+      auto passed = pass_on(ended, *damaged);
+      clock_.turn_to(&LaneTimes::read);
+      return passed;
+    }
     if (damaged.error().code != Errc::integrity) return std::unexpected(damaged.error());
     FERRY_TRY(sink_.lost(ended.run, damaged.error()));
     hold(ended);
@@ -113,6 +137,9 @@ class GetLane {
   Load gets_;
   Load puts_;  // and what is held
   bool puts_on_ = false;
+  PhaseClock clock_;
+  std::uint64_t bytes_ = 0;
+  std::uint64_t runs_ = 0;
 };
 
 void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
@@ -129,7 +156,8 @@ void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
 
 }  // namespace
 
-Result<void> read_pages(const SnapshotReader& reader, const PageReading& reading, PageSink& sink) {
+Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, const PageReading& reading,
+                                           PageSink& sink) {
   const unsigned lanes = std::max(reading.lanes, 1u);
   std::vector<std::unique_ptr<GetLane>> readers;
   for (unsigned lane = 0; lane < lanes; ++lane) {
@@ -145,7 +173,12 @@ Result<void> read_pages(const SnapshotReader& reader, const PageReading& reading
                          return readers[lane]->serve(work);
                        }));
   submit_all(reader, crew);
-  return crew.finish();
+  FERRY_TRY(crew.finish());
+  std::vector<LaneReport> reports;
+  for (const auto& lane : readers) {
+    reports.push_back(lane->report(static_cast<unsigned>(reports.size())));
+  }
+  return reports;
 }
 
 }  // namespace ferry

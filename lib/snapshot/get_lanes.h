@@ -37,7 +37,8 @@ struct PageReading {
 };
 
 /// Reads every unit that is present, each once; blocks until `sink` has taken all of them and the
-/// lanes have put them where it said, or the first failure.
-Result<void> read_pages(const SnapshotReader& reader, const PageReading& reading, PageSink& sink);
+/// lanes have put them where it said, or the first failure. Gives what each lane did.
+Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, const PageReading& reading,
+                                           PageSink& sink);
 
 }  // namespace ferry

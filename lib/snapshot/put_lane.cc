@@ -28,7 +28,7 @@ PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_
 
 Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
                             const std::stop_token& unbounded) {
-  while (const auto item = work.pop()) {
+  while (const auto item = next(work)) {
     if (item->content == Content::zeros) {
       FERRY_TRY(note_zeros(item->run));
     } else {
@@ -36,7 +36,24 @@ Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
     }
     add(counters_.done_bytes, item->run.length);
   }
-  return io_->flush();
+  clock_.turn_to(&LaneTimes::place);
+  auto flushed = io_->flush();
+  clock_.turn_to(nullptr);
+  return flushed;
+}
+
+std::optional<PageWork> PutLane::next(WorkQueue& work) {
+  clock_.turn_to(&LaneTimes::idle);
+  auto item = work.pop();
+  clock_.turn_to(&LaneTimes::read);
+  return item;
+}
+
+LaneReport PutLane::report(unsigned lane) const {
+  return {.lane = lane,
+          .wire_bytes = counters_.put_bytes.load(std::memory_order_relaxed),
+          .packets = counters_.puts.load(std::memory_order_relaxed),
+          .times = clock_.times()};
 }
 
 Result<void> PutLane::put_data(const PageRun& run, Motion motion, CloneSource& clones,
@@ -60,7 +77,9 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
       on_a_unit(region.host)) {
     return memory_.at(piece);
   }
+  clock_.turn_to(&LaneTimes::place);  // a buffer is there when what was put from it is
   const auto staging = FERRY_TRY(io_->staging(whole));
+  clock_.turn_to(&LaneTimes::read);
   const auto bytes = FERRY_TRY(view(region, piece, staging));
   if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
   std::ranges::fill(staging.subspan(piece.length), std::byte{0});
@@ -70,6 +89,7 @@ Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motio
 Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
                                 CloneSource& clones, const std::stop_token& unbounded) {
   for (std::uint64_t begin = 0; begin < units.size();) {
+    clock_.turn_to(&LaneTimes::checksum);
     std::uint64_t end = begin;
     while (end < units.size()) {
       const auto unit = units.subspan(end, k_unit_bytes);
@@ -79,20 +99,27 @@ Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte>
     }
     const PageRun data{piece.region, piece.offset + begin, end - begin};
     const bool whole = end <= piece.length;
+    clock_.turn_to(&LaneTimes::place);
     if (end > begin && !(whole && clones.share(data))) {
       FERRY_TRY(put_units(data, units.subspan(begin, end - begin), unbounded));
     }
     begin = end;
+    clock_.turn_to(&LaneTimes::checksum);
     while (end < units.size() && is_zero(units.subspan(end, k_unit_bytes))) end += k_unit_bytes;
     if (end > begin) FERRY_TRY(note_zeros({piece.region, piece.offset + begin, end - begin}));
     begin = end;
   }
+  clock_.turn_to(&LaneTimes::read);
   return {};
 }
 
 Result<void> PutLane::put_units(const PageRun& run, std::span<const std::byte> units,
                                 const std::stop_token& unbounded) {
-  if (bandwidth_ != nullptr) bandwidth_->acquire(run.length, unbounded);
+  if (bandwidth_ != nullptr) {
+    clock_.turn_to(&LaneTimes::bandwidth);
+    bandwidth_->acquire(run.length, unbounded);
+    clock_.turn_to(&LaneTimes::place);
+  }
   FERRY_TRY(io_->put(run, units));
   add(counters_.put_bytes, run.length);
   add(counters_.puts, 1);

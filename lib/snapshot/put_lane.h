@@ -4,11 +4,13 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 #include "ferry/bandwidth.h"
 #include "ferry/channel.h"
 #include "ferry/memory.h"
+#include "multifd/lane_clock.h"
 #include "multifd/send_lane.h"
 #include "snapshot/clone_source.h"
 #include "snapshot/snapshot_writer.h"
@@ -37,8 +39,11 @@ class PutLane {
     std::atomic<std::uint64_t> puts = 0;
   };
   const Counters& counters() const noexcept { return counters_; }
+  /// Thread-safe.
+  LaneReport report(unsigned lane) const;
 
  private:
+  std::optional<PageWork> next(WorkQueue& work);
   Result<void> put_data(const PageRun& run, Motion motion, CloneSource& clones,
                         const std::stop_token& unbounded);
   Result<std::span<const std::byte>> units_of(const PageRun& piece, Motion motion);
@@ -53,6 +58,7 @@ class PutLane {
   const std::unique_ptr<PlacedIo> io_;
   BandwidthLimit* const bandwidth_;
   Counters counters_;
+  PhaseClock clock_;
 };
 
 }  // namespace ferry

@@ -32,6 +32,7 @@ enum class FrameType : std::uint16_t {
   state_section = 14,
   state_piece = 15,
   state_end = 16,
+  state_ack = 17,
   lane_times = k_optional_frame | 1,
 };
 
@@ -58,6 +59,7 @@ constexpr std::array k_kinds = {
     FrameKind{FrameType::state_section, "state-section"},
     FrameKind{FrameType::state_piece, "state-piece"},
     FrameKind{FrameType::state_end, "state-end"},
+    FrameKind{FrameType::state_ack, "state-ack"},
     FrameKind{FrameType::lane_times, "lane-times"},
 };
 static_assert(k_kinds.size() + 1 == std::variant_size_v<ControlFrame>);
@@ -193,6 +195,10 @@ void write_fields(ByteWriter& out, const StateEnd& frame) {
   out.u64(frame.length);
   out.u64(frame.checksum);
 }
+void write_fields(ByteWriter& out, const StateAck& frame) {
+  out.u16(frame.lane);
+  out.u64(frame.sequence);
+}
 void write_fields(ByteWriter& out, const LaneTimesFrame& frame) {
   out.u64(frame.waiting);
   out.u64(frame.copying);
@@ -314,6 +320,16 @@ Result<ControlFrame> read_state_end(ByteReader& in) {
   return frame;
 }
 
+Result<ControlFrame> read_state_ack(ByteReader& in) {
+  StateAck frame;
+  frame.lane = in.u16();
+  frame.sequence = in.u64();
+  if (frame.lane >= k_max_channels) {
+    return refuse(FrameType::state_ack, fmt::format("lane {}", frame.lane));
+  }
+  return frame;
+}
+
 Result<ControlFrame> read_lane_times(ByteReader& in) {
   LaneTimesFrame frame;
   frame.waiting = in.u64();
@@ -367,6 +383,8 @@ Result<ControlFrame> read_fields(ByteReader& in, std::uint16_t type) {
       return read_state_piece(in);
     case FrameType::state_end:
       return read_state_end(in);
+    case FrameType::state_ack:
+      return read_state_ack(in);
     case FrameType::lane_times:
       return read_lane_times(in);
   }

@@ -125,11 +125,17 @@ struct StatePiece {
   std::vector<std::byte> bytes{};  ///< at least one
   friend bool operator==(const StatePiece&, const StatePiece&) = default;
 };
-/// source -> destination: that was the section.
+/// source -> destination: that was the section, whichever way its pieces came.
 struct StateEnd {
   std::uint64_t length = 0;
   std::uint64_t checksum = 0;  ///< chain over its pieces
   friend bool operator==(const StateEnd&, const StateEnd&) = default;
+};
+/// destination -> source: the piece of device state in this packet is good, and kept.
+struct StateAck {
+  std::uint16_t lane = 0;
+  std::uint64_t sequence = 0;
+  friend bool operator==(const StateAck&, const StateAck&) = default;
 };
 /// destination -> source, before Ready, to be ignored by who does not know it: where the time of
 /// all receiving lanes went, in microseconds.
@@ -148,9 +154,10 @@ struct Unknown {
   friend bool operator==(const Unknown&, const Unknown&) = default;
 };
 
-using ControlFrame = std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak,
-                                  Suspects, Heartbeat, Prepare, Ready, Commit, Started, Abort,
-                                  StateSectionFrame, StatePiece, StateEnd, LaneTimesFrame, Unknown>;
+using ControlFrame =
+    std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects,
+                 Heartbeat, Prepare, Ready, Commit, Started, Abort, StateSectionFrame, StatePiece,
+                 StateEnd, StateAck, LaneTimesFrame, Unknown>;
 
 /// A frame's type has this bit where a side that does not know it must ignore it; without it,
 /// refuse.

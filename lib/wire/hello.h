@@ -27,9 +27,10 @@ enum class Role : std::uint16_t {
 /// it knows.
 inline constexpr std::uint32_t k_known_critical_features = 0;
 enum OptionalFeatures : std::uint32_t {
-  k_device_state = 1u << 0,  ///< state-section, state-piece, state-end
+  k_device_state = 1u << 0,    ///< state-section, state-piece, state-end
+  k_state_on_lanes = 1u << 1,  ///< packets with the flag state; state-ack
 };
-inline constexpr std::uint32_t k_known_optional_features = k_device_state;
+inline constexpr std::uint32_t k_known_optional_features = k_device_state | k_state_on_lanes;
 
 /// What the side that connected says first.
 struct Hello {

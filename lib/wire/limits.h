@@ -27,6 +27,8 @@ inline constexpr std::uint64_t k_max_page_bytes = std::uint64_t{1} << 30;
 /// Of device state: what one frame carries, and in how many sections.
 inline constexpr std::size_t k_max_state_piece_bytes = 256 * 1024;
 inline constexpr std::size_t k_max_state_sections = 4096;
+/// Of them, the first so many may come in packets: where a run has a region, they have the number.
+inline constexpr std::size_t k_max_packed_sections = k_max_regions;
 
 inline constexpr std::size_t k_max_payload_bytes = 1024 * 1024;
 inline constexpr std::size_t k_max_runs = 1024;  ///< in a packet, in a list of suspects

@@ -43,6 +43,19 @@ std::string_view fault_of_flags(std::uint32_t flags) noexcept {
   const bool end_round = (flags & k_end_round) != 0;
   if (stable + live + end_round != 1) return "not exactly one of stable, live and end of round";
   if ((flags & k_resend) != 0 && !stable) return "a resend that is not stable";
+  if ((flags & k_state) != 0 && !stable) return "device state that is not stable";
+  if ((flags & k_state) != 0 && (flags & k_placed) != 0) return "device state that was placed";
+  return {};
+}
+
+std::string_view fault_of_state(const PacketHeader& header) noexcept {
+  if (header.runs.size() != 1) return "not one piece of device state";
+  const WireRun& piece = header.runs.front();
+  if (piece.kind != RunKind::raw) return "device state that is told and not sent";
+  if (piece.run.offset % k_max_state_piece_bytes != 0 ||
+      piece.run.length > k_max_state_piece_bytes) {
+    return "device state that is no piece";
+  }
   return {};
 }
 
@@ -65,7 +78,7 @@ std::string_view fault_of(const PacketHeader& header) noexcept {
   }
   if (header.checksums.size() != sums.checksums) return "not one checksum for each unit";
   if ((header.flags & k_placed) != 0 && header.payload_bytes == 0) return "nothing that was placed";
-  return {};
+  return (header.flags & k_state) != 0 ? fault_of_state(header) : std::string_view{};
 }
 
 void write_run(ByteWriter& out, const WireRun& run) {

@@ -25,18 +25,19 @@ enum class RunKind : std::uint8_t {
 
 enum class Codec : std::uint8_t { none = 0, zstd = 1 };  ///< version 1 speaks none
 
-/// Flags of a packet: exactly one of stable, live and end_round; resend only beside stable; placed
-/// only where there is a payload. The upper sixteen are critical: an unknown one is refused. An
-/// unknown one of the lower is dropped.
+/// Flags of a packet: exactly one of stable, live and end_round; resend and state only beside
+/// stable; placed only where there is a payload, and never of state. The upper sixteen are
+/// critical: an unknown one is refused. An unknown one of the lower is dropped.
 enum PacketFlags : std::uint32_t {
   k_stable = 1u << 16,     ///< what was checksummed is what was sent: a mismatch is damage
   k_live = 1u << 17,       ///< the guest may have written in between: a mismatch is a suspect
   k_resend = 1u << 18,     ///< answers a NAK
   k_end_round = 1u << 19,  ///< carries nothing, ends the round on this lane
   k_placed = 1u << 20,     ///< the payload is in its place already, and not on the line
+  k_state = 1u << 21,      ///< a piece of device state: the run's region is the section's number
 };
 inline constexpr std::uint32_t k_known_flags =
-    k_stable | k_live | k_resend | k_end_round | k_placed;
+    k_stable | k_live | k_resend | k_end_round | k_placed | k_state;
 
 /// A run on its way: not empty, and it begins on a unit.
 struct WireRun {
@@ -50,6 +51,7 @@ struct WireRun {
 /// A packet without its payload. It has at least one run, unless it is an end of round: that has
 /// neither runs nor payload. The payload follows on the line: the runs' shares, in order. Of a
 /// placed packet nothing follows, and payload_bytes is what was put where the runs say.
+/// A packet of state has one run of raw data, a piece at its place in the section.
 /// `checksums` has one XXH3-64 for every unit of every run's payload, in order; units are counted
 /// anew for each run, so that each checksum belongs to one unit of memory.
 struct PacketHeader {

@@ -89,5 +89,13 @@ TEST(ReportText, SaysItInLines) {
   EXPECT_THAT(report_text({}), Not(HasSubstr("downtime")));
 }
 
+TEST(ReportText, OfASnapshotSaysWhatIsInTheFile) {
+  Report report;
+  report.proof = Proof::durable_image;
+  report.lanes = {{.lane = 1, .wire_bytes = 1 << 20, .packets = 4, .times = {.place = 3ms}}};
+  EXPECT_THAT(report_text(report),
+              HasSubstr("lane 1: 1.00 MiB in the file in 4 pieces; ms: place 3.0\n"));
+}
+
 }  // namespace
 }  // namespace ferry

@@ -127,6 +127,7 @@ std::vector<std::pair<std::string, wire::ControlFrame>> all_frames() {
       {"state-section", wire::StateSectionFrame{"vcpu0", 3}},
       {"state-piece", wire::StatePiece{Bytes(7, std::byte{1})}},
       {"state-end", wire::StateEnd{7, state_checksum(Bytes(7, std::byte{1}))}},
+      {"state-ack", wire::StateAck{1, 12}},
       {"lane-times", wire::LaneTimesFrame{1, 2, 3, 4, 5, 6}},
   };
 }
@@ -174,6 +175,7 @@ void make_packets(const fs::path& all) {
   corpus.add("raw-and-zeros", header_alone(packet(2, wire::k_live, 3, 100, 9)));
   corpus.add("resend", header_alone(packet(3, wire::k_stable | wire::k_resend, 2, 0)));
   corpus.add("placed", header_alone(packet(3, wire::k_live | wire::k_placed, 2, 100)));
+  corpus.add("state", header_alone(packet(4, wire::k_stable | wire::k_state, 2, 0)));
   corpus.add("end-of-round", packet(4, wire::k_end_round, 0, 0));
   Bytes optional = header_alone(packet(0, wire::k_stable, 1, 0));
   optional[16] = std::byte{1};  // the lowest of the optional flags
@@ -265,6 +267,17 @@ void make_sessions(const fs::path& all) {
   add(with_state, 0, encode(wire::Prepare{transcript_of(1), {}}));
   add(with_state, 0, encode(wire::Commit{transcript_of(1), k_token}));
   corpus.add("device-state", input_of({.steps = with_state}));
+
+  std::vector<Step> on_lane = greeting(1);
+  add(on_lane, 1, packet(0, wire::k_stable, 2, 100));
+  add(on_lane, 1, packet(1, wire::k_stable | wire::k_state, 2, 0));
+  add(on_lane, 0, encode(wire::StateSectionFrame{"gpu", 1}));
+  const Bytes two_units(2 * k_unit_bytes, std::byte{0xab});
+  add(on_lane, 0, encode(wire::StateEnd{two_units.size(), state_checksum(two_units)}));
+  add(on_lane, 1, packet(2, wire::k_end_round, 0, 0));
+  add(on_lane, 0, encode(wire::Prepare{transcript_of(1), {}}));
+  add(on_lane, 0, encode(wire::Commit{transcript_of(1), k_token}));
+  corpus.add("device-state-on-lane", input_of({.steps = on_lane}));
 
   std::vector<Step> two = greeting(2);
   add(two, 0, encode(wire::Heartbeat{}));

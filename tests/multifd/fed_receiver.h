@@ -27,16 +27,18 @@ enum class Carried { streamed, placed };
 class FedReceiver {
  public:
   explicit FedReceiver(const GuestMemory& memory, unsigned lanes = 1,
-                       Carried carried = Carried::streamed)
-      : FedReceiver(memory, lanes, make_buffer_pair(k_room), carried) {}
+                       Carried carried = Carried::streamed, PageReceiver::KeepState keep_state = {})
+      : FedReceiver(memory, lanes, make_buffer_pair(k_room), carried, std::move(keep_state)) {}
 
   /// With a control channel of the test's making: the test's end, then the receiver's.
   FedReceiver(const GuestMemory& memory, unsigned lanes, ChannelPair control,
-              Carried carried = Carried::streamed)
+              Carried carried = Carried::streamed, PageReceiver::KeepState keep_state = {})
       : carried_(carried),
         answers_(std::move(control.first), liveness_),
         control_(std::move(control.second), liveness_),
-        receiver_(memory, lanes, control_, [this](Error error) { failures_.push(error); }) {
+        receiver_(
+            memory, lanes, control_, [this](Error error) { failures_.push(error); },
+            std::move(keep_state)) {
     for (unsigned lane = 0; lane < lanes; ++lane) {
       ChannelPair line = make_buffer_pair(k_room);
       if (carried == Carried::placed) line = make_placing(std::move(line));

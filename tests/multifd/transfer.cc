@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "channels/buffer.h"
@@ -26,7 +27,8 @@ Transfer::Transfer(const GuestMemory& from, const GuestMemory& to, const Options
   };
   sender_ = std::make_unique<PageSender>(
       from, options.sending, LaneEvents{.failed = on_failure, .copies_instead = copies});
-  receiver_ = std::make_unique<PageReceiver>(to, options.lanes, *destination_control_, on_failure);
+  receiver_ = std::make_unique<PageReceiver>(to, options.lanes, *destination_control_, on_failure,
+                                             options.keep_state);
   control_reader_ = std::thread([this] { read_control(); });
   for (unsigned lane = 0; lane < options.lanes; ++lane) {
     EXPECT_TRUE(sender_->add_lane(*links_[lane]));
@@ -56,11 +58,15 @@ void Transfer::connect(const Options& options) {
 }
 
 Result<std::vector<PageRun>> Transfer::round(const std::vector<PageWork>& work) {
+  return round([&](PageSender& sender) {
+    return std::ranges::all_of(
+        work, [&](const PageWork& item) { return sender.submit(item.run, item.content); });
+  });
+}
+
+Result<std::vector<PageRun>> Transfer::round(const std::function<bool(PageSender&)>& submit) {
   sender_->begin_round(round_, motion_);
-  for (const PageWork& item : work) {
-    if (!sender_->submit(item.run, item.content)) return std::unexpected(*first_.get());
-  }
-  if (!sender_->end_round()) return std::unexpected(*first_.get());
+  if (!submit(*sender_) || !sender_->end_round()) return std::unexpected(*first_.get());
 
   std::vector<PageRun> suspects;
   while (const auto frame = frames_.pop()) {
@@ -105,6 +111,8 @@ Result<void> Transfer::read_frames() {
     const wire::ControlFrame frame = FERRY_TRY(wire::decode_control(message->bytes));
     if (const auto* nak = std::get_if<wire::Nak>(&frame)) {
       FERRY_TRY(sender_->resend(*nak));
+    } else if (const auto* kept = std::get_if<wire::StateAck>(&frame)) {
+      FERRY_TRY(sender_->state_acknowledged(*kept));
     } else {
       frames_.push(frame);
     }

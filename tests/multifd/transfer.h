@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,9 +27,10 @@ class Transfer {
     Line line = Line::buffer;
     Motion motion = Motion::still;
     LaneOptions sending{};
-    std::vector<std::uint64_t> flips{};  ///< bytes of every lane that are damaged on the way
-    PlacingOptions placing{};            ///< of every lane, where the line is a placing one
-    unsigned* copying_lanes = nullptr;   ///< counts those that copy before they place
+    std::vector<std::uint64_t> flips{};    ///< bytes of every lane that are damaged on the way
+    PlacingOptions placing{};              ///< of every lane, where the line is a placing one
+    unsigned* copying_lanes = nullptr;     ///< counts those that copy before they place
+    PageReceiver::KeepState keep_state{};  ///< where device state goes
   };
 
   Transfer(const GuestMemory& from, const GuestMemory& to, const Options& options);
@@ -38,6 +40,8 @@ class Transfer {
   /// first failure of all.
   Result<std::vector<PageRun>> round(const std::vector<PageWork>& work);
   Result<std::vector<PageRun>> round(const std::vector<PageRun>& runs);
+  /// The same with whatever `submit` submits; false: what it submitted to was closed.
+  Result<std::vector<PageRun>> round(const std::function<bool(PageSender&)>& submit);
 
   /// Between rounds: the guest writes no more.
   void stand_still() { motion_ = Motion::still; }

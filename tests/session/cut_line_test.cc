@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <vector>
 
 #include "channels/buffer.h"
 #include "tests/session/cutting.h"
@@ -35,7 +36,8 @@ void expect_a_good_end(const Ended& ended, const MemorySource& from, const Memor
   EXPECT_TRUE(identical(from, to));
 }
 
-/// Has two rounds, the second with the guest paused.
+/// Has two rounds, the second with the guest paused, and so much device state that some goes over
+/// lanes.
 class CutLine : public testing::TestWithParam<Side> {
  protected:
   /// Cuts after 0, 1, 2, ... messages, until there are none left to cut after. `migrate_once` says
@@ -50,7 +52,15 @@ class CutLine : public testing::TestWithParam<Side> {
         from.write(0, 2, std::byte{2});
         return {};
       };
+      from.on_save = [](StateWriter& out) -> Result<void> {
+        out.section("accelerator").bytes(std::vector<std::byte>(3 << 19));
+        return {};
+      };
       MemoryDestination to;
+      to.on_load = [](StateReader& in) -> Result<void> {
+        while (FERRY_TRY(in.next())) in.skip();
+        return {};
+      };
       const Ended ended = migrate_once(scissors, from, to);
       expect_at_most_one_owner(ended, scissors, GetParam(), from, to);
       if (!ended.sent.ok()) continue;

@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "base/checksum.h"
 #include "session/state_spool.h"
 #include "tests/session/memory_guest.h"
 
@@ -213,8 +215,93 @@ TEST(StateSpool, FindsThatLengthOrChecksumDiffer) {
     StateSpool spool(k_enough_bytes, "/tmp");
     ASSERT_TRUE(spool.begin_section("a", 1));
     ASSERT_TRUE(spool.append(k_piece));
-    EXPECT_EQ(refused_with(spool.end_section(length, 1)), Errc::integrity);
+    ASSERT_TRUE(spool.end_section(length, 1));
+    EXPECT_EQ(refused_with(spool.close()), Errc::integrity);
   }
+}
+
+/// The checksum that the end of a section of `k_piece`s has.
+std::uint64_t checksum_of(std::size_t pieces) {
+  std::uint64_t checksum = 0;
+  for (std::size_t i = 0; i < pieces; ++i) checksum = chain(checksum, xxh3_64(k_piece));
+  return checksum;
+}
+
+TEST(StateSpool, TakesPiecesInAnyOrderAlsoBeforeTheirSectionBegins) {
+  const auto tail = noise(1000);
+  StateSpool spool(k_enough_bytes, "/tmp");
+  ASSERT_TRUE(spool.put(1, 2 * k_state_piece_bytes, tail));
+  ASSERT_TRUE(spool.begin_section("a", 1));
+  ASSERT_TRUE(spool.end_section(0, 0));
+  ASSERT_TRUE(spool.put(1, k_state_piece_bytes, k_piece));
+  ASSERT_TRUE(spool.begin_section("b", 1));
+  ASSERT_TRUE(spool.append(k_piece));
+  ASSERT_TRUE(spool.end_section(2 * k_state_piece_bytes + tail.size(),
+                                chain(checksum_of(2), xxh3_64(tail))));
+  ASSERT_TRUE(spool.close());
+  EXPECT_EQ(spool.next_section().value().value().length, 0u);
+  EXPECT_EQ(spool.next_section().value().value().name, "b");
+  for (const auto& wanted : {k_piece, k_piece, tail}) {
+    const auto piece = spool.next_piece().value();
+    EXPECT_TRUE(std::ranges::equal(piece, wanted));
+  }
+  EXPECT_TRUE(spool.next_piece().value().empty());
+}
+
+TEST(StateSpool, KeepsPiecesOfSeveralThreads) {
+  constexpr std::size_t k_pieces = 100;  // more than it keeps in memory
+  StateSpool spool(k_enough_bytes, testing::TempDir());
+  ASSERT_TRUE(spool.begin_section("a", 1));
+  {
+    std::vector<std::jthread> lanes;
+    for (std::size_t lane = 0; lane < 3; ++lane) {
+      lanes.emplace_back([&spool, lane] {
+        for (std::size_t i = lane; i < k_pieces; i += 3) {
+          EXPECT_TRUE(spool.put(0, i * k_state_piece_bytes, k_piece));
+        }
+      });
+    }
+  }
+  ASSERT_TRUE(spool.end_section(k_pieces * k_state_piece_bytes, checksum_of(k_pieces)));
+  ASSERT_TRUE(spool.close());
+  ASSERT_TRUE(spool.next_section());
+  for (std::size_t i = 0; i < k_pieces; ++i) {
+    EXPECT_TRUE(std::ranges::equal(spool.next_piece().value(), k_piece));
+  }
+}
+
+TEST(StateSpool, RefusesAPieceThatComesTwiceOrLiesWhereNoneDoes) {
+  StateSpool spool(k_enough_bytes, "/tmp");
+  ASSERT_TRUE(spool.begin_section("a", 1));
+  ASSERT_TRUE(spool.append(k_piece));
+  EXPECT_EQ(refused_with(spool.put(0, 0, k_piece)), Errc::protocol) << "twice";
+  EXPECT_EQ(refused_with(spool.put(0, 1, k_piece)), Errc::protocol);
+  EXPECT_EQ(refused_with(spool.put(0, k_state_piece_bytes, {})), Errc::protocol);
+  EXPECT_EQ(refused_with(spool.put(0, k_state_piece_bytes, noise(k_state_piece_bytes + 1))),
+            Errc::protocol);
+}
+
+TEST(StateSpool, RefusesASecondShortPieceOfASection) {
+  StateSpool spool(k_enough_bytes, "/tmp");
+  ASSERT_TRUE(spool.put(0, k_state_piece_bytes, noise(1)));
+  ASSERT_TRUE(spool.put(1, k_state_piece_bytes, noise(1))) << "of another";
+  EXPECT_EQ(refused_with(spool.put(0, 2 * k_state_piece_bytes, noise(1))), Errc::protocol);
+}
+
+TEST(StateSpool, RefusesPiecesOfASectionThatNeverBegan) {
+  StateSpool spool(k_enough_bytes, "/tmp");
+  ASSERT_TRUE(spool.put(0, 0, k_piece));
+  EXPECT_EQ(refused_with(spool.close()), Errc::protocol);
+}
+
+TEST(StateSpool, FindsAHole) {
+  // As long as it should be, and with the right checksums.
+  StateSpool spool(k_enough_bytes, "/tmp");
+  ASSERT_TRUE(spool.begin_section("a", 1));
+  ASSERT_TRUE(spool.put(0, 0, k_piece));
+  ASSERT_TRUE(spool.put(0, std::uint64_t{1} << 40, k_piece));
+  ASSERT_TRUE(spool.end_section(2 * k_state_piece_bytes, checksum_of(2)));
+  EXPECT_EQ(refused_with(spool.close()), Errc::integrity);
 }
 
 TEST(StateSpool, TakesNoMoreThanItMay) {

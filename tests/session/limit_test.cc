@@ -49,6 +49,23 @@ TEST(Limit, IsNotTheReceiverWhereOursAreBusyToo) {
             "limited by the sender's CPU: checksums, 60 % of lane time");
 }
 
+TEST(Limit, OfAFileIsToldByWhatIsDoneWithIt) {
+  const LaneTimes disk{
+      .read = milliseconds(20), .checksum = milliseconds(20), .place = milliseconds(60)};
+  EXPECT_EQ(what_limited_in_file(lanes(disk), FileWork::save),
+            "limited by writing the file, 60 % of lane time");
+  EXPECT_EQ(what_limited_in_file(lanes(disk), FileWork::load),
+            "limited by writing to the guest's memory or image, 60 % of lane time");
+  const LaneTimes reading{.read = milliseconds(75), .checksum = milliseconds(25)};
+  EXPECT_EQ(what_limited_in_file(lanes(reading), FileWork::save),
+            "limited by reading the guest's memory or image, 75 % of lane time");
+  EXPECT_EQ(what_limited_in_file(lanes(reading), FileWork::load),
+            "limited by reading the file, 75 % of lane time");
+  EXPECT_EQ(what_limited_in_file(lanes({.bandwidth = milliseconds(10)}), FileWork::save),
+            "limited by the bound on bandwidth, 100 % of lane time");
+  EXPECT_EQ(what_limited_in_file(lanes({.read = milliseconds(1)}), FileWork::load), "");
+}
+
 TEST(Limit, IsNotSaidOfTooLittle) {
   EXPECT_EQ(what_limited(lanes({.copy = milliseconds(1)}), {}), "");
   EXPECT_EQ(what_limited({}, {}), "");

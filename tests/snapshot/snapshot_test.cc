@@ -91,6 +91,53 @@ TEST_F(SnapshotOfAGuest, ComesBackAsItWas) {
   EXPECT_THAT(folder_.names(), UnorderedElementsAre("snap.ferry"));
 }
 
+/// What all lanes did is what was done, and their time went into what lanes of a file do.
+void expect_told_by_lanes(const Report& report) {
+  ASSERT_EQ(report.lanes.size(), report.channels);
+  LaneReport sum;
+  for (const LaneReport& lane : report.lanes) {
+    EXPECT_EQ(lane.lane, static_cast<unsigned>(&lane - report.lanes.data()));
+    sum.wire_bytes += lane.wire_bytes;
+    sum.packets += lane.packets;
+    sum.times += lane.times;
+  }
+  EXPECT_GE(sum.wire_bytes, report.wire_bytes);  // of whole units
+  EXPECT_LT(sum.wire_bytes, report.wire_bytes + k_unit_bytes);
+  EXPECT_GT(sum.packets, 0u);
+  const LaneTimes& times = sum.times;
+  EXPECT_GT(std::min({times.read, times.checksum, times.place, times.idle}).count(), 0);
+  EXPECT_EQ(times.total(), times.read + times.checksum + times.place + times.idle);
+}
+
+TEST_F(SnapshotOfAGuest, IsToldOfByEachLaneThatWroteOrReadIt) {
+  MemorySource source(layout_of({20 << 20, 4 * k_unit_bytes + 17}));
+  SendOptions sending;
+  sending.channels = 3;
+  const Outcome saved = send(*runtime_, source, uri_, sending);
+  ASSERT_TRUE(saved.ok()) << saved.why_not->text();
+  expect_told_by_lanes(saved.report);
+  MemoryDestination destination;
+  ReceiveOptions receiving;
+  receiving.channels = 2;
+  const Outcome loaded = receive(*runtime_, destination, uri_, receiving);
+  ASSERT_TRUE(loaded.ok()) << loaded.why_not->text();
+  expect_told_by_lanes(loaded.report);
+  EXPECT_EQ(loaded.report.zero_bytes, saved.report.zero_bytes);
+}
+
+TEST_F(SnapshotOfAGuest, SaysThatABoundHeldItBack) {
+  MemorySource source(layout_of({4 << 20}));
+  BandwidthLimit bound(16 << 20);
+  SendOptions options;
+  options.bandwidth = &bound;
+  const Outcome saved = send(*runtime_, source, uri_, options);
+  ASSERT_TRUE(saved.ok()) << saved.why_not->text();
+  std::chrono::nanoseconds held{};
+  for (const LaneReport& lane : saved.report.lanes) held += lane.times.bandwidth;
+  EXPECT_GT(held.count(), 0);
+  EXPECT_THAT(saved.report.limit, HasSubstr("limited by "));
+}
+
 TEST_F(SnapshotOfAGuest, ComesBackIntoMemoryOfEveryKind) {
   MemorySource source(layout_of({(3 << 20) + 5, 90 * k_unit_bytes, 700 * k_unit_bytes, 3 << 20, 9,
                                  5 * k_unit_bytes + 1, 40 * k_unit_bytes + 4095}));

@@ -215,6 +215,28 @@ TEST(Packet, SaysThatItsPayloadWasPlacedWhereItHasOne) {
   EXPECT_TRUE(is_refused(end));
 }
 
+TEST(Packet, OfDeviceStateIsOnePiece) {
+  const auto of_state = [](std::vector<WireRun> runs, std::uint32_t flags = k_stable) {
+    PacketHeader header = header_of(std::move(runs));
+    header.flags = flags | k_state;
+    return header;
+  };
+  constexpr std::uint32_t k_piece = k_max_state_piece_bytes;
+  constexpr std::uint64_t k_units = k_piece / k_unit_bytes;
+  EXPECT_TRUE(decodes(of_state({raw(1023, 0, k_piece)})));
+  EXPECT_TRUE(decodes(of_state({raw(0, 5 * k_units, 1)}, k_stable | k_resend)));
+  EXPECT_TRUE(is_refused(of_state({raw(0, 0, k_piece)}, k_live)));
+  EXPECT_TRUE(is_refused(of_state({raw(0, 0, k_piece)}, k_stable | k_placed)));
+  EXPECT_TRUE(is_refused(of_state({raw(0, 1, k_piece)}))) << "not where pieces begin";
+  EXPECT_TRUE(is_refused(of_state({raw(0, 0, k_piece + 1)})));
+  EXPECT_TRUE(is_refused(of_state({raw(1024, 0, k_piece)})));
+  EXPECT_TRUE(is_refused(of_state({raw(0, 0, k_piece), raw(0, k_units, k_piece)})));
+  EXPECT_TRUE(is_refused(of_state({zeros(0, 0, k_piece)})));
+  PacketHeader end = end_of_round();
+  end.flags |= k_state;
+  EXPECT_TRUE(is_refused(end));
+}
+
 TEST(Packet, AnUnknownCriticalFlagIsRefusedAndAnOptionalOneDropped) {
   for (unsigned bit = 0; bit < 32; ++bit) {
     if ((k_known_flags >> bit & 1) != 0) continue;

@@ -22,8 +22,8 @@
 //   }
 //
 // Numbers are little-endian. Sections come in the order in which they were written, each with a
-// checksum. They are streamed: neither end holds more than a piece of them in memory at a time, so
-// a section may have gigabytes.
+// checksum. They are streamed, so a section may have gigabytes: the source holds no more than
+// 32 MiB of them in memory at a time, the destination 16 MiB, and the rest in a file.
 #pragma once
 
 #include <cstddef>

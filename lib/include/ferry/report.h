@@ -46,7 +46,7 @@ struct DowntimeReport {
   std::chrono::nanoseconds commit{};        ///< COMMIT, start() there, STARTED
 };
 
-/// Where the threads of page channels spent their time, in sum.
+/// Where the threads of page channels, or of a file's lanes, spent their time, in sum.
 struct LaneTimes {
   std::chrono::nanoseconds read{};       ///< source: reading memory that only a descriptor reaches
   std::chrono::nanoseconds scan{};       ///< source: telling zeros from data
@@ -78,7 +78,7 @@ inline LaneTimes& LaneTimes::operator+=(const LaneTimes& other) noexcept {
   return *this;
 }
 
-/// One page channel.
+/// One page channel, or one lane of a file.
 struct LaneReport {
   unsigned lane = 0;
   std::uint64_t wire_bytes = 0;
