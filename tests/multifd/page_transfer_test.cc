@@ -13,8 +13,8 @@ namespace {
 // Regions with a partial tail, without one, smaller than a unit, and empty. The first is more than
 // one item of work.
 constexpr std::uint64_t k_whole_units = 512;
-const std::vector<std::uint64_t> k_lengths = {k_whole_units * k_unit_bytes + 123, 40 * k_unit_bytes,
-                                              1, 0};
+const std::vector<std::uint64_t> k_odd_lengths = {k_whole_units * k_unit_bytes + 123,
+                                                  40 * k_unit_bytes, 1, 0};
 
 struct Route {
   Reach from;
@@ -74,8 +74,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST_P(PageTransferTest, MakesMemoryIdenticalWhateverItHolds) {
   for (const Picture picture : k_pictures) {
-    TestMemory source(route().from, k_lengths);
-    TestMemory destination(route().to, k_lengths);
+    TestMemory source(route().from, k_odd_lengths);
+    TestMemory destination(route().to, k_odd_lengths);
     paint(source, picture, 1);
     Transfer transfer(source.memory(), destination.memory(), options());
 
@@ -101,8 +101,8 @@ TEST_P(PageTransferTest, MakesMemoryIdenticalWhateverItHolds) {
 }
 
 TEST_P(PageTransferTest, BringsWhatIsRewrittenBetweenRounds) {
-  TestMemory source(route().from, k_lengths);
-  TestMemory destination(route().to, k_lengths);
+  TestMemory source(route().from, k_odd_lengths);
+  TestMemory destination(route().to, k_odd_lengths);
   paint(source, Picture::noise, 1);
   Transfer transfer(source.memory(), destination.memory(), options());
   ASSERT_TRUE(transfer.round(all_of(source)));
@@ -120,8 +120,8 @@ TEST_P(PageTransferTest, BringsWhatIsRewrittenBetweenRounds) {
 }
 
 TEST_P(PageTransferTest, BringsSinglePagesOfALaterRoundAndLeavesTheOthers) {
-  TestMemory source(route().from, k_lengths);
-  TestMemory destination(route().to, k_lengths);
+  TestMemory source(route().from, k_odd_lengths);
+  TestMemory destination(route().to, k_odd_lengths);
   paint(source, Picture::mixed, 5);
   Transfer transfer(source.memory(), destination.memory(), options());
   ASSERT_TRUE(transfer.round(all_of(source)));
@@ -138,13 +138,13 @@ TEST_P(PageTransferTest, BringsSinglePagesOfALaterRoundAndLeavesTheOthers) {
 }
 
 TEST_P(PageTransferTest, AnnouncesHolesWithoutReadingThem) {
-  TestMemory source(route().from, k_lengths);
-  TestMemory destination(route().to, k_lengths);
+  TestMemory source(route().from, k_odd_lengths);
+  TestMemory destination(route().to, k_odd_lengths);
   const std::uint64_t hole = 300 * k_unit_bytes;
-  source.write(0, hole, noise_bytes(k_lengths[0] - hole, 6));
+  source.write(0, hole, noise_bytes(k_odd_lengths[0] - hole, 6));
   Transfer transfer(source.memory(), destination.memory(), options());
   std::vector<PageWork> work = {{units(0, 300), Content::zeros},
-                                {{0, hole, k_lengths[0] - hole}, Content::data},
+                                {{0, hole, k_odd_lengths[0] - hole}, Content::data},
                                 {units(0, 40, 1), Content::zeros},
                                 {{2, 0, 1}, Content::zeros}};
   ASSERT_TRUE(transfer.round(work));
@@ -152,8 +152,8 @@ TEST_P(PageTransferTest, AnnouncesHolesWithoutReadingThem) {
 }
 
 TEST_P(PageTransferTest, EndsARoundInWhichThereWasNothing) {
-  TestMemory source(route().from, k_lengths);
-  TestMemory destination(route().to, k_lengths);
+  TestMemory source(route().from, k_odd_lengths);
+  TestMemory destination(route().to, k_odd_lengths);
   Transfer transfer(source.memory(), destination.memory(), options());
   ASSERT_TRUE(transfer.round(all_of(source)));
   for (int round = 0; round < 20; ++round) {
@@ -164,8 +164,8 @@ TEST_P(PageTransferTest, EndsARoundInWhichThereWasNothing) {
 }
 
 TEST_P(PageTransferTest, MayBeGivenUpInTheMiddleOfARound) {
-  TestMemory source(route().from, k_lengths);
-  TestMemory destination(route().to, k_lengths);
+  TestMemory source(route().from, k_odd_lengths);
+  TestMemory destination(route().to, k_odd_lengths);
   paint(source, Picture::mixed, 8);
   Transfer transfer(source.memory(), destination.memory(), options());
   for (const PageRun& run : all_of(source)) {

@@ -82,7 +82,7 @@ struct End {
   std::uint16_t port = 0;
 };
 
-struct Door {
+struct FabricDoor {
   UniqueFd fd = event_fd();
   std::deque<std::shared_ptr<End>> callers;
 };
@@ -98,7 +98,7 @@ class Fabric::State {
  public:
   std::mutex mutex;
   Faults faults;
-  std::map<std::uint16_t, std::shared_ptr<Door>> doors;
+  std::map<std::uint16_t, std::shared_ptr<FabricDoor>> doors;
   std::map<std::uint32_t, Registered> registered;  // by key
   std::uint16_t next_port = 1000;
   std::uint32_t next_key = 1;
@@ -353,7 +353,7 @@ class FabricConnection final : public Connection {
 
 class FabricListener final : public ListeningConnection {
  public:
-  FabricListener(StatePtr state, std::uint16_t port, std::shared_ptr<Door> door)
+  FabricListener(StatePtr state, std::uint16_t port, std::shared_ptr<FabricDoor> door)
       : state_(std::move(state)), port_(port), door_(std::move(door)) {}
   ~FabricListener() override {
     const std::lock_guard lock(state_->mutex);
@@ -376,7 +376,7 @@ class FabricListener final : public ListeningConnection {
  private:
   const StatePtr state_;
   const std::uint16_t port_;
-  const std::shared_ptr<Door> door_;
+  const std::shared_ptr<FabricDoor> door_;
 };
 
 class FabricVerbs final : public Verbs {
@@ -390,7 +390,7 @@ class FabricVerbs final : public Verbs {
     const std::uint16_t port = port_of(at) == 0 ? state_->next_port++ : port_of(at);
     auto& door = state_->doors[port];
     if (door) return fail_sys(Errc::unreachable, EADDRINUSE, "bind");
-    door = std::make_shared<Door>();
+    door = std::make_shared<FabricDoor>();
     return std::make_unique<FabricListener>(state_, port, door);
   }
   std::vector<SocketAddress> own_addresses() override { return {loopback(0)}; }
