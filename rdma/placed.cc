@@ -6,6 +6,8 @@
 #include <iterator>
 #include <utility>
 
+#include "rdma/room.h"
+
 namespace ferry {
 namespace {
 
@@ -24,8 +26,10 @@ Result<void> RdmaPlaced::attach(const GuestMemory& memory) {
   for (const MemoryRegion& region : memory.regions()) {
     if (region.host != nullptr) mapped.emplace_back(region.host, region.length);
   }
-  auto pins = FERRY_TRY(
-      line_.domain().pin_all(mapped, DeviceMay::read, "pin guest memory to send it by RDMA"));
+  const std::string act = "pin guest memory to send it by RDMA";
+  // What a guest has never touched would come with the pin: it must not cost the host its guests.
+  FERRY_TRY(check_room(bytes_to_come(memory), memory_left(), act));
+  auto pins = FERRY_TRY(line_.domain().pin_all(mapped, DeviceMay::read, act));
   for (std::size_t i = 0; i < mapped.size(); ++i) {
     attached_.push_back({mapped[i], std::move(pins[i])});
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -84,18 +85,22 @@ MemoryLeft memory_left() {
     const auto most = left_by("/sys/fs/cgroup" + group);
     if (most && *most < left.bytes) left = {*most, "the control group " + group};
   }
+  // A container sees its own control group as the root of all, limit and all.
+  const auto most = left_by("/sys/fs/cgroup");
+  if (most && *most < left.bytes) left = {*most, "the control group of this container"};
   return left;
 }
 
 std::uint64_t bytes_to_come(const GuestMemory& memory) {
-  std::vector<unsigned char> there(k_step_bytes / k_unit_bytes);
+  const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> there(k_step_bytes / page_bytes);
   std::uint64_t bytes = 0;
   for_each_step(memory, [&](std::byte* at, std::uint64_t length) {
-    const std::uint64_t pages = units_in(length);
+    const std::uint64_t pages = (length + page_bytes - 1) / page_bytes;
     // Where it cannot be asked, nothing is known to be missing.
     if (::mincore(at, length, there.data()) != 0) return true;
     const auto missing = [](unsigned char page) { return (page & 1) == 0; };
-    bytes += k_unit_bytes *
+    bytes += page_bytes *
              static_cast<std::uint64_t>(std::count_if(
                  there.begin(), there.begin() + static_cast<std::ptrdiff_t>(pages), missing));
     return true;
@@ -109,8 +114,7 @@ Result<void> check_room(std::uint64_t more, const MemoryLeft& left, const std::s
               fmt::format("{}: {:.1f} MiB of it are to be pinned and not there yet, and {} has "
                           "{:.1f} MiB left",
                           act, in_mib(more), left.whose, in_mib(left.bytes)),
-              "--rdma-pin bounds what is pinned at a time; images need none over a transport that "
-              "streams (tcp://, tls://)");
+              "images need none over a transport that streams (tcp://, tls://)");
 }
 
 Result<void> make_come(const GuestMemory& memory, const std::stop_token& stop,

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "base/escape.h"
@@ -148,22 +149,35 @@ SocketAddress with_port(SocketAddress address, std::uint16_t port) noexcept {
   return address;
 }
 
+namespace {
+
+/// The IPv4 address that it is, as a number; IPv6 has a form for these, too.
+std::optional<std::uint32_t> v4_of(const SocketAddress& address) noexcept {
+  if (address.family() == AF_INET) return ntohl(as_v4(address).sin_addr.s_addr);
+  if (address.family() != AF_INET6) return std::nullopt;
+  const in6_addr& v6 = as_v6(address).sin6_addr;
+  if (!IN6_IS_ADDR_V4MAPPED(&v6)) return std::nullopt;
+  in_addr_t v4 = 0;
+  std::memcpy(&v4, v6.s6_addr + 12, sizeof v4);
+  return ntohl(v4);
+}
+
+}  // namespace
+
 bool is_any(const SocketAddress& address) noexcept {
-  if (address.family() == AF_INET) return as_v4(address).sin_addr.s_addr == htonl(INADDR_ANY);
-  if (address.family() == AF_INET6) return IN6_IS_ADDR_UNSPECIFIED(&as_v6(address).sin6_addr);
-  return false;
+  if (const auto v4 = v4_of(address)) return *v4 == INADDR_ANY;
+  return address.family() == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&as_v6(address).sin6_addr);
 }
 
 bool is_loopback(const SocketAddress& address) noexcept {
-  if (address.family() == AF_INET6) return IN6_IS_ADDR_LOOPBACK(&as_v6(address).sin6_addr);
-  return address.family() == AF_INET &&
-         ntohl(as_v4(address).sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+  if (const auto v4 = v4_of(address)) return *v4 >> 24 == IN_LOOPBACKNET;
+  return address.family() == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&as_v6(address).sin6_addr);
 }
 
 Reach reach_of(const SocketAddress& bound) noexcept {
   if (is_any(bound)) return Reach::every_address;
-  const bool here = bound.family() == AF_UNIX || is_loopback(bound);
-  return here ? Reach::this_host : Reach::this_address;
+  const bool internet = bound.family() == AF_INET || bound.family() == AF_INET6;
+  return internet && !is_loopback(bound) ? Reach::this_address : Reach::this_host;
 }
 
 std::string host_text(const SocketAddress& address) {

@@ -152,6 +152,8 @@ Result<bool> SendLane::resend_state(const wire::Nak& nak) {
 Result<void> SendLane::state_acknowledged(std::uint64_t sequence) {
   std::unique_lock lock(mutex_);
   const auto kept = unanswered_.extract(sequence);  // dropped without the lock
+  // A receiver answers a lane's packets in their order.
+  if (!kept.empty()) next_nak_ = std::max(next_nak_, sequence + 1);
   lock.unlock();
   if (!kept.empty()) return {};
   return fail(Errc::protocol,

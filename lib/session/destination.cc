@@ -167,13 +167,12 @@ Result<void> Destination::on(const wire::LayoutFrame& frame) {
     return fail(Errc::guest, "map memory: it is not what the sender's layout asks for");
   }
   Link& link = conversation_->link();
+  // For all lanes, and before there is one: the source, which watches its rounds for pages that
+  // stand still, begins none until it has the answer.
+  if (link.is_target()) FERRY_TRY(link.pin(memory_, over_.get_token()));
   if (solo_) {
     if (link.is_target()) FERRY_TRY(link.admit(memory_));
     receive_pages(1);
-  } else if (link.is_target()) {
-    // For all lanes, and before there is one: the source, which watches its rounds for pages that
-    // stand still, begins none until it has the answer.
-    FERRY_TRY(link.pin(memory_, over_.get_token()));
   }
   return conversation_->send(wire::LayoutAck{});
 }

@@ -145,6 +145,7 @@ void ImageLoader::add_to(Report& report) const {
   report.peer = from_;
   report.proof = Proof::verified_image;
   report.lanes = lanes_;
+  for (const LaneReport& lane : lanes_) report.packets += lane.packets;
   report.limit = what_limited_in_file(lanes_, FileWork::load);
 }
 

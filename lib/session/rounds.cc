@@ -76,7 +76,7 @@ Result<void> Rounds::submit(const PageRun& run, Content content) {
     FERRY_TRY(check_deadline());
     PageRun piece = rest;
     piece.length = std::min(rest.length, k_submit_bytes);
-    // Long before a lane comes to it: what waits for the lanes is some ten times as much.
+    // Long before a lane comes to it: of a large round the lanes have some 32 MiB before them.
     read_ahead(guest_.memory().regions()[run.region], piece);
     FERRY_TRY(recipient_.submit(piece, content));
     rest.offset += piece.length;

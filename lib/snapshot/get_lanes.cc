@@ -85,16 +85,17 @@ class GetLane {
     clock_.turn_to(&LaneTimes::read);
     const Move ended = pop();
     if (ended.kind != Kind::get) return {};
-    clock_.turn_to(&LaneTimes::checksum);
-    auto damaged = reader_.damaged_in(ended.run, ended.bytes);
-    clock_.turn_to(&LaneTimes::place);
-    if (damaged) {
-      auto passed = pass_on(ended, *damaged);
+    const auto checksums = reader_.checksums_of(ended.run);
+    if (checksums) {
+      clock_.turn_to(&LaneTimes::checksum);
+      const auto damaged = SnapshotReader::damaged_in(ended.run, ended.bytes, *checksums);
+      clock_.turn_to(&LaneTimes::place);
+      auto passed = pass_on(ended, damaged);
       clock_.turn_to(&LaneTimes::read);
       return passed;
     }
-    if (damaged.error().code != Errc::integrity) return std::unexpected(damaged.error());
-    FERRY_TRY(sink_.lost(ended.run, damaged.error()));
+    if (checksums.error().code != Errc::integrity) return std::unexpected(checksums.error());
+    FERRY_TRY(sink_.lost(ended.run, checksums.error()));
     hold(ended);
     return {};
   }

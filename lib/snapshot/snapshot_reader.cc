@@ -111,18 +111,26 @@ Result<std::vector<std::uint64_t>> SnapshotReader::checksums(RegionId region,
   return numbers_in(bytes, wire::k_checksums_a_block);
 }
 
-Result<std::vector<std::uint64_t>> SnapshotReader::damaged_in(
-    const PageRun& run, std::span<const std::byte> units) const {
+Result<std::vector<std::uint64_t>> SnapshotReader::checksums_of(const PageRun& run) const {
+  std::vector<std::uint64_t> all;
+  const std::uint64_t end = (run.offset + run.length) / k_unit_bytes;
+  for (std::uint64_t unit = run.offset / k_unit_bytes; unit < end;) {
+    const std::uint64_t first = unit % wire::k_checksums_a_block;
+    const std::uint64_t count = std::min(end - unit, wire::k_checksums_a_block - first);
+    const auto block = FERRY_TRY(checksums(run.region, unit / wire::k_checksums_a_block));
+    const auto from = block.begin() + static_cast<std::ptrdiff_t>(first);
+    all.insert(all.end(), from, from + static_cast<std::ptrdiff_t>(count));
+    unit += count;
+  }
+  return all;
+}
+
+std::vector<std::uint64_t> SnapshotReader::damaged_in(const PageRun& run,
+                                                      std::span<const std::byte> units,
+                                                      std::span<const std::uint64_t> checksums) {
   std::vector<std::uint64_t> found;
-  std::vector<std::uint64_t> known;
-  std::uint64_t known_block = UINT64_MAX;
   for (std::uint64_t at = 0; at < units.size(); at += k_unit_bytes) {
-    const std::uint64_t unit = (run.offset + at) / k_unit_bytes;
-    if (const std::uint64_t block = unit / wire::k_checksums_a_block; block != known_block) {
-      known = FERRY_TRY(checksums(run.region, block));
-      known_block = block;
-    }
-    if (xxh3_64(units.subspan(at, k_unit_bytes)) != known[unit % wire::k_checksums_a_block]) {
+    if (xxh3_64(units.subspan(at, k_unit_bytes)) != checksums[at / k_unit_bytes]) {
       found.push_back(run.offset + at);
     }
   }
@@ -157,7 +165,8 @@ Result<void> SnapshotReader::fetch_present(const PageRun& run, std::span<std::by
     const std::uint64_t length = std::min(end - there->offset, there->length);
     units.resize(wire::padded(length));
     FERRY_TRY(place_->read(plan_.regions[run.region].data_offset + there->offset, units));
-    const auto found = FERRY_TRY(damaged_in({run.region, there->offset, units.size()}, units));
+    const PageRun whole{run.region, there->offset, units.size()};
+    const auto found = damaged_in(whole, units, FERRY_TRY(checksums_of(whole)));
     if (!found.empty()) return damaged(name_of(run.region, found.front()));
     std::ranges::copy(std::span(units).first(length),
                       into.begin() + static_cast<std::ptrdiff_t>(there->offset - run.offset));

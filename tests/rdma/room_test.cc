@@ -59,8 +59,8 @@ TEST(RoomToPin, ThatIsTooLittleIsSaidWithWhatThereIs) {
   EXPECT_EQ(code_of(checked), Errc::system);
   EXPECT_EQ(text_of(checked),
             "let node7 write to guest memory: 5.0 MiB of it are to be pinned and not there yet, "
-            "and this machine has 5.0 MiB left (--rdma-pin bounds what is pinned at a time; images "
-            "need none over a transport that streams (tcp://, tls://))");
+            "and this machine has 5.0 MiB left (images need none over a transport that streams "
+            "(tcp://, tls://))");
 }
 
 TEST(RoomToPin, OfThisMachineIsRead) {

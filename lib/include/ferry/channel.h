@@ -132,20 +132,23 @@ class PlacedIo {
 
   /// Registers the memory that runs are put from and got into in place, and pins it where the
   /// transport needs that; regions that are not mapped it leaves out. Once, before; not needed for
-  /// staging(). Too little lockable memory is Errc::system, and not final: staging() serves still.
+  /// staging(). Of a channel's facet another thread may write the channel meanwhile. Too little
+  /// lockable memory is Errc::system, and not final: staging() serves still.
   virtual Result<void> attach(const GuestMemory& memory) = 0;
 
   /// A buffer of its own, of `bytes`: a multiple of a unit, and k_staging_bytes at most. Aligned to
-  /// a unit, and registered where that helps. It is the caller's until the next call, and any puts
-  /// and gets with parts of it have ended when it comes round again. Until there is room it settles
+  /// a unit, and registered where that helps. It is the caller's until the next call; and for as
+  /// long as parts of it are put or got, and, once a get of it has settled, until the next call
+  /// behind that: so what was got can be put on. Until there is room it settles
   /// the oldest of them; not where this buffer and all that are used by puts and gets that are not
   /// settled are k_staged_bytes together, or less: so whoever gets keeps within that.
   virtual Result<std::span<std::byte>> staging(std::size_t bytes) = 0;
 
-  /// Begins to write the run to its place. `from` is its bytes, in attached memory or in the last
-  /// staging(), on loan until this put is settled. Blocks while depth() are under way, and then
-  /// fails as the oldest of them did. Where the place is a file, `from` begins on a multiple of
-  /// k_unit_bytes, and the run's offset and length are such multiples, too.
+  /// Begins to write the run to its place. `from` is its bytes, in attached memory or in a buffer
+  /// of staging() that is still the caller's, on loan until this put is settled. Blocks while
+  /// depth() are under way, and then fails as the oldest of them did. Where the place is a file,
+  /// `from` begins on a multiple of k_unit_bytes, and the run's offset and length are such
+  /// multiples, too.
   virtual Result<void> put(const PageRun& run, std::span<const std::byte> from) = 0;
   /// Likewise: begins to fetch the run from its place.
   virtual Result<void> get(const PageRun& run, std::span<std::byte> into) = 0;
@@ -166,8 +169,8 @@ class PlacedTarget {
  public:
   /// Ahead of admit(), what of it takes as long as `memory` is large: registers and pins it as far
   /// as the transport needs. Lets nobody in. Whatever channel admits its peer to it then finds it
-  /// pinned, until this one's withdraw(). Once; fails as admit() does, and soon after a stop request
-  /// with Errc::cancelled. Thread-safe.
+  /// pinned, until this one's withdraw(). Once; fails as admit() does, and soon after a stop
+  /// request with Errc::cancelled. Thread-safe.
   virtual Result<void> pin(const GuestMemory& memory, std::stop_token stop) = 0;
   /// Lets the peer put into `memory`, and into nothing else, until withdraw(). Registers it, and
   /// pins it as the transport needs; the peer's first put waits until this is done. Once; `memory`

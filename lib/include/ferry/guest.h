@@ -53,7 +53,9 @@ class DestinationGuest {
   virtual ~DestinationGuest() = default;
   /// Provides memory for the layout that the source announced. The layout is within the limits of
   /// the wire but otherwise the peer's word: names, sizes and number are to be judged here, and a
-  /// failure's text reaches the peer. The memory must read as zeros.
+  /// failure's text reaches the peer. The memory must read as zeros. A region that is a file and
+  /// not mapped may be opened a second time, past the page cache, and closed again: whoever locks
+  /// it does so by F_OFD_SETLK, for F_SETLK (fcntl_locking(2)) would lose its lock.
   virtual Result<GuestMemory> map_memory(const Layout& wanted) = 0;
   /// Called in the place of map_memory() where the source puts pages straight into memory (RDMA):
   /// the same, but every region must be mapped, for it is pinned there. Where not overridden it is

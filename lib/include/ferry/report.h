@@ -39,11 +39,11 @@ struct RoundReport {
 struct DowntimeReport {
   std::chrono::nanoseconds pause{};         ///< the guest's pause()
   std::chrono::nanoseconds memory{};        ///< harvest, and the round of what was still dirty
-  std::chrono::nanoseconds state{};         ///< save_state(), and sending what it gave
-  std::chrono::nanoseconds state_memory{};  ///< what saving had made dirty
+  std::chrono::nanoseconds state{};         ///< save_state(), as its pieces go; the last may follow
+  std::chrono::nanoseconds state_memory{};  ///< what saving had made dirty, behind those pieces
   std::chrono::nanoseconds digests{};       ///< with Verify::full
-  std::chrono::nanoseconds prepare{};       ///< the destination verifies, loads, and is READY
-  std::chrono::nanoseconds commit{};        ///< COMMIT, start() there, STARTED
+  std::chrono::nanoseconds prepare{};  ///< the last of all that; the destination loads, is READY
+  std::chrono::nanoseconds commit{};   ///< COMMIT, start() there, STARTED
 };
 
 /// Where the threads of page channels, or of a file's lanes, spent their time, in sum.
