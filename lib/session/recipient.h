@@ -48,6 +48,10 @@ class Recipient {
   /// stop request is no longer heard.
   virtual Result<void> prepare(std::vector<wire::Digest> digests) = 0;
 
+  /// Has it failed since? Asked right before commit(): of what is known by then the guest stays
+  /// where it is.
+  virtual Result<void> check() const { return {}; }
+
   /// Hands the guest over. After a failure nobody knows who has it.
   virtual Result<void> commit(const OwnerToken& token) = 0;
 };

@@ -315,9 +315,14 @@ Result<void> RemoteRecipient::prepare(std::vector<wire::Digest> digests) {
   return conversation_->pass_point_of_no_return();
 }
 
+Result<void> RemoteRecipient::check() const { return conversation_->whole(); }
+
 Result<void> RemoteRecipient::commit(const OwnerToken& token) {
   bound_wait("wait for STARTED");
-  FERRY_TRY(conversation_->send(wire::Commit{.transcript = sender_.transcript(), .token = token}));
+  // Written whatever is heard meanwhile: a commit that was kept back would leave a guest that
+  // nobody has at an owner that nobody knows.
+  FERRY_TRY(
+      conversation_->link().send(wire::Commit{.transcript = sender_.transcript(), .token = token}));
   const auto started = FERRY_TRY(conversation_->expect<wire::Started>());
   if (started.token != token) {
     return fail(Errc::protocol, "commit: the receiver started a guest with another token");

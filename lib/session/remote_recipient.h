@@ -40,6 +40,7 @@ class RemoteRecipient final : public Recipient, private StateSink {
   StateSink& state() override { return *this; }
   LineFigures line() const override;
   Result<void> prepare(std::vector<wire::Digest> digests) override;
+  Result<void> check() const override;
   Result<void> commit(const OwnerToken& token) override;
 
   /// After commit(): finishes every channel.

@@ -161,6 +161,7 @@ Result<void> Source::switch_over() {
   FERRY_TRY(recipient_.prepare(std::move(digests_taken)));
   enter(SourceEvent::ready);
   parts_.prepare = laps.next();
+  FERRY_TRY(recipient_.check());
   enter(SourceEvent::commit);
   FERRY_TRY(recipient_.commit(fresh_token()));
   enter(SourceEvent::started);

@@ -246,6 +246,7 @@ TEST(HostileReceiver, CannotHoldAPausedGuestByNeverTakingItsLastRound) {
     return {};
   };
   scene.open();
+  scene.peer.hear_packets(2);  // all of its memory, and the end of the round
   scene.peer.say(wire::RoundAck{0});
   scene.expect_failed(Errc::timed_out, "wait for READY");
   EXPECT_EQ(scene.from.resumes(), 1u);

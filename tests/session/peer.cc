@@ -103,6 +103,16 @@ std::optional<wire::ControlFrame> Peer::hear_any() {
   return std::nullopt;
 }
 
+void Peer::hear_packets(int count) {
+  while (count > 0) {
+    const auto message = link_->next();
+    ASSERT_TRUE(message && *message);
+    if ((*message)->kind != wire::MessageKind::packet) continue;
+    ASSERT_TRUE(pass_over((*message)->bytes));
+    --count;
+  }
+}
+
 bool Peer::hear_the_end() {
   std::byte byte;
   const iovec piece{&byte, 1};

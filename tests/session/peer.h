@@ -47,6 +47,9 @@ class Peer {
   template <class Frame>
   Frame hear();
 
+  /// Passes over packets, until so many have come.
+  void hear_packets(int count);
+
   /// Reads whatever comes until the line ends; false where it was cut.
   bool hear_the_end();
 

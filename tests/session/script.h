@@ -23,6 +23,8 @@ struct Script {
   std::vector<std::vector<PageRun>> suspects;  ///< that the rounds end with
   std::optional<std::size_t> fail_at;          ///< the place in `calls` of the one that fails
 
+  bool broken_when_ready = false;  ///< the line is known to be cut behind READY
+
   std::vector<std::string> calls;
   std::vector<wire::Digest> digests;
   OwnerToken token;
@@ -61,6 +63,10 @@ class ScriptedRecipient final : public Recipient, private StateSink {
   Result<void> prepare(std::vector<wire::Digest> digests) override {
     script_.digests = std::move(digests);
     return script_.call("prepare");
+  }
+  Result<void> check() const override {
+    if (!script_.broken_when_ready) return {};
+    return fail(Errc::disconnected, "scripted failure");
   }
   Result<void> commit(const OwnerToken& token) override {
     script_.token = token;

@@ -58,6 +58,17 @@ TEST(SourceFailure, ResumesAGuestThatWasPausedAndNoOther) {
   }
 }
 
+TEST(SourceFailure, SaysNoCommitOverALineThatIsKnownToBeCut) {
+  Script script = eventful();
+  script.broken_when_ready = true;
+  MemorySource guest(enough());
+  const Trial trial = run(script, guest, when_nothing_is_dirty());
+  ASSERT_FALSE(trial.done);
+  EXPECT_EQ(trial.state, SourceState::resumed);
+  EXPECT_EQ(guest.resumes(), 1u);
+  EXPECT_FALSE(was_called(script, "commit"));
+}
+
 TEST(SourceFailure, LeavesTheGuestPausedWhenNobodyKnowsWhoHasIt) {
   const std::vector<std::string> calls = calls_of_a_good_end();
   ASSERT_EQ(calls.back(), "commit");
