@@ -51,7 +51,8 @@ class Link {
   /// Can pages be put straight into the peer's memory? What follows is for such links; it goes
   /// through here because a channel's facet belongs to whoever writes. All of it is thread-safe.
   bool places() const noexcept { return channel_->facets().placed_io != nullptr; }
-  /// PlacedIo::attach(), and PlacedIo::staging() of k_staging_bytes.
+  /// PlacedIo::attach(), before any of the others, and beside writes; PlacedIo::staging() of
+  /// k_staging_bytes.
   Result<void> attach(const GuestMemory& memory);
   Result<std::span<std::byte>> staging();
   /// Begins to put the payload of a packet to its place, a piece for each of the packet's raw runs.

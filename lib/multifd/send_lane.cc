@@ -150,16 +150,18 @@ Result<bool> SendLane::resend_state(const wire::Nak& nak) {
 }
 
 Result<void> SendLane::state_acknowledged(std::uint64_t sequence) {
-  std::unique_lock lock(mutex_);
-  const auto kept = unanswered_.extract(sequence);  // dropped without the lock
+  decltype(unanswered_)::node_type kept;  // dropped without the lock
+  const std::scoped_lock lock(mutex_);
+  kept = unanswered_.extract(sequence);
+  if (kept.empty()) {
+    return fail(Errc::protocol,
+                fmt::format("state-ack of packet {} on channel {}: there is no device "
+                            "state in it, or it was answered before",
+                            sequence, index_));
+  }
   // A receiver answers a lane's packets in their order.
-  if (!kept.empty()) next_nak_ = std::max(next_nak_, sequence + 1);
-  lock.unlock();
-  if (!kept.empty()) return {};
-  return fail(Errc::protocol,
-              fmt::format("state-ack of packet {} on channel {}: there is no device "
-                          "state in it, or it was answered before",
-                          sequence, index_));
+  next_nak_ = std::max(next_nak_, sequence + 1);
+  return {};
 }
 
 void SendLane::round_acknowledged() {
@@ -309,6 +311,16 @@ Result<void> SendLane::stage(const MemoryRegion& region) {
   return {};
 }
 
+/// Gives a packet its round and its place among those of the lane, for good, with the lock held.
+wire::EncodedHeader SendLane::number(wire::PacketHeader& header, unsigned attempt) {
+  header.round = round_;
+  header.sequence = transcript_.packets;
+  const wire::EncodedHeader encoded = wire::encode(header);
+  record_packet(transcript_, encoded.checksum, header.payload_bytes);
+  if (attempt > 0) attempts_[header.sequence] = attempt;
+  return encoded;
+}
+
 Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
   if (packet_.empty() && (flags & wire::k_end_round) == 0) return {};
   wire::PacketHeader& header = packet_.header();
@@ -322,11 +334,7 @@ Result<void> SendLane::send_packet(std::uint32_t flags, unsigned attempt) {
       header.flags |= live ? wire::k_live : wire::k_stable;
     }
     if (places_ && header.payload_bytes > 0) header.flags |= wire::k_placed;
-    header.round = round_;
-    header.sequence = transcript_.packets;
-    encoded = wire::encode(header);
-    record_packet(transcript_, encoded.checksum, header.payload_bytes);
-    if (attempt > 0) attempts_[header.sequence] = attempt;
+    encoded = number(header, attempt);
   }
   // Counted before it goes: the report is made when the peer has answered, which may be before
   // write() has returned.
@@ -367,11 +375,7 @@ Result<void> SendLane::send_state(const std::shared_ptr<const PackedPiece>& piec
   wire::EncodedHeader encoded;
   {
     const std::scoped_lock lock(mutex_);
-    header.round = round_;
-    header.sequence = transcript_.packets;
-    encoded = wire::encode(header);
-    record_packet(transcript_, encoded.checksum, header.payload_bytes);
-    if (attempt > 0) attempts_[header.sequence] = attempt;
+    encoded = number(header, attempt);
     unanswered_.emplace(header.sequence, piece);
   }
   counters_.wire_bytes.fetch_add(encoded.bytes.size() + length, std::memory_order_relaxed);

@@ -127,6 +127,7 @@ class SendLane {
   Result<void> obey(const Order& order);
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
   Result<void> stage(const MemoryRegion& region);
+  wire::EncodedHeader number(wire::PacketHeader& header, unsigned attempt);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
   Result<void> put(const wire::EncodedHeader& header);
   Result<void> send_state(const std::shared_ptr<const PackedPiece>& piece, unsigned attempt);
