@@ -1,5 +1,6 @@
 #include "rdma/pinned.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -59,6 +60,13 @@ Result<PinningDomain::Pin> PinningDomain::pin(std::span<std::byte> memory, Devic
   const std::array<std::span<std::byte>, 1> one{memory};
   std::vector<Pin> pins = FERRY_TRY(pin_all(one, may, act));
   return std::move(pins.front());
+}
+
+bool PinningDomain::has_all(std::span<const std::span<std::byte>> memory, DeviceMay may) {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::all_of(memory, [&](std::span<std::byte> one) {
+    return one.empty() || known({one.data(), one.size(), may}) != nullptr;
+  });
 }
 
 Result<std::vector<PinningDomain::Pin>> PinningDomain::pin_all(

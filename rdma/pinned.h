@@ -41,6 +41,9 @@ class PinningDomain : public std::enable_shared_from_this<PinningDomain> {
   /// The same of memory that nobody shares. It waits for nobody: a guest's takes long.
   Result<Pin> pin_alone(std::span<std::byte> memory, DeviceMay may, const std::string& act);
 
+  /// Is each of them that is not empty pinned by somebody, so that pin_all() has nothing to do?
+  bool has_all(std::span<const std::span<std::byte>> memory, DeviceMay may);
+
   /// Several at once, or none of them: whether they all may be pinned is asked first. Empty ones
   /// get no pin.
   Result<std::vector<Pin>> pin_all(std::span<const std::span<std::byte>> memory, DeviceMay may,
