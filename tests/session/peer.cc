@@ -140,6 +140,20 @@ Peer Door::accept_silently() {
   return Peer(std::make_unique<SocketChannel>(std::move(line), ChannelInfo{}));
 }
 
+Door::Source Door::accept_source(std::uint32_t optional_features) {
+  Peer control = accept_silently();
+  const wire::Hello hello = control.hear_hello();
+  control.say(wire::encode(
+      wire::HelloAck{.session = hello.session, .optional_features = optional_features}));
+  control.hear<wire::LayoutFrame>();
+  control.say(wire::LayoutAck{});
+  control.hear<wire::AddChannels>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  Peer page = accept();
+  control.say(wire::RoundAck{.round = 0});
+  return {hello, std::move(control), std::move(page)};
+}
+
 Peer Door::accept() {
   Peer peer = accept_silently();
   peer.accept_hello();

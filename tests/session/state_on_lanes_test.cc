@@ -33,6 +33,20 @@ std::vector<std::byte> counting(std::size_t bytes) {
   return out;
 }
 
+/// One section, which arrives as it was.
+void give_and_expect(MemorySource& from, MemoryDestination& to, std::span<const std::byte> bytes) {
+  from.on_save = [bytes](StateWriter& out) -> Result<void> {
+    out.section("accelerator").bytes(bytes);
+    return {};
+  };
+  to.on_load = [bytes](StateReader& in) -> Result<void> {
+    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
+    FERRY_TRY(in.bytes(read));
+    EXPECT_TRUE(std::ranges::equal(read, bytes));
+    return {};
+  };
+}
+
 /// How a session comes about.
 struct SessionKind {
   std::string name;
@@ -107,16 +121,7 @@ TEST_P(StateOnLanes, IsWholeAndInItsOrder) {
 
 TEST_P(StateOnLanes, NeedsNoPagesToGoWithIt) {
   const auto large = counting(3 * k_mib);
-  from_.on_save = [&](StateWriter& out) -> Result<void> {
-    out.section("accelerator").bytes(large);
-    return {};
-  };
-  to_.on_load = [&](StateReader& in) -> Result<void> {
-    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
-    FERRY_TRY(in.bytes(read));
-    EXPECT_TRUE(read == large);
-    return {};
-  };
+  give_and_expect(from_, to_, large);
   const Ended ended = migrate_guest();
   EXPECT_TRUE(ended.sent.ok()) << why_not(ended.sent);
   EXPECT_TRUE(ended.received.ok()) << why_not(ended.received);
@@ -172,16 +177,7 @@ TEST(StateOnLanes, ThatIsDamagedOnTheWayIsSentAgain) {
   const auto large = counting(8 * k_mib);
   MemorySource from(layout_of({k_unit_bytes}));
   MemoryDestination to;
-  from.on_save = [&](StateWriter& out) -> Result<void> {
-    out.section("accelerator").bytes(large);
-    return {};
-  };
-  to.on_load = [&](StateReader& in) -> Result<void> {
-    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
-    FERRY_TRY(in.bytes(read));
-    EXPECT_TRUE(read == large);
-    return {};
-  };
+  give_and_expect(from, to, large);
   SendOptions options;
   options.channels = 1;
   const Ended ended = migrate(*runtime, from, to, "tcp://127.0.0.1:0", options);
@@ -201,17 +197,8 @@ TEST(StateOnLanes, StaysOnTheControlChannelForAReceiverThatKnowsNoOtherWay) {
   SendOptions options;
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept_silently();
-  const wire::Hello hello = control.hear_hello();
+  auto [hello, control, page] = door.accept_source(wire::k_device_state);
   EXPECT_EQ(hello.optional_features, wire::k_device_state | wire::k_state_on_lanes);
-  control.say(wire::encode(
-      wire::HelloAck{.session = hello.session, .optional_features = wire::k_device_state}));
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.hear<wire::AddChannels>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
-  const Peer page = door.accept();
-  control.say(wire::RoundAck{.round = 0});
   control.hear<wire::StateSectionFrame>();
   for (std::size_t piece = 0; piece < 2 * k_mib / k_state_piece_bytes; ++piece) {
     control.hear<wire::StatePiece>();

@@ -153,15 +153,7 @@ TEST(StateTransfer, IsRefusedToAReceiverOfAnEarlierVersion) {
   SendOptions options;
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
-  Peer control = door.accept_silently();
-  const wire::Hello hello = control.hear_hello();
-  control.say(wire::encode(wire::HelloAck{.session = hello.session}));  // no features
-  control.hear<wire::LayoutFrame>();
-  control.say(wire::LayoutAck{});
-  control.hear<wire::AddChannels>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
-  const Peer page = door.accept();
-  control.say(wire::RoundAck{.round = 0});
+  auto [hello, control, page] = door.accept_source(0);
   EXPECT_EQ(control.hear<wire::Abort>().code, Errc::refused);
   control.finish();
   const Outcome outcome = sent.outcome();
