@@ -3,11 +3,18 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tiny-vmm/long_mode.h"
 
 namespace example {
+namespace {
+
+// Not all memory in one: a dirty ring begins to watch slot by slot, each shortly before it is sent.
+constexpr std::uint64_t k_slot_bytes = std::uint64_t{64} << 20;
+
+}  // namespace
 
 ferry::Result<KvmMachine> KvmMachine::create(std::span<std::byte> memory) {
   ferry::UniqueFd kvm(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
@@ -18,17 +25,30 @@ ferry::Result<KvmMachine> KvmMachine::create(std::span<std::byte> memory) {
   ferry::UniqueFd vm(::ioctl(kvm.get(), KVM_CREATE_VM, 0));
   if (!vm) return kvm_failed("make a virtual machine");
   write_page_tables(memory);
-  kvm_userspace_memory_region slot{};
-  slot.memory_size = memory.size();
-  slot.userspace_addr = reinterpret_cast<std::uintptr_t>(memory.data());
-  if (::ioctl(vm.get(), KVM_SET_USER_MEMORY_REGION, &slot) != 0) {
-    return kvm_failed("give a virtual machine its memory");
+  KvmMachine machine(std::move(kvm), std::move(vm), memory.size());
+  for (const ferry::KvmSlot& part : machine.slots()) {
+    kvm_userspace_memory_region slot{};
+    slot.slot = part.slot;
+    slot.guest_phys_addr = part.guest_address;
+    slot.memory_size = part.memory.length;
+    slot.userspace_addr = reinterpret_cast<std::uintptr_t>(memory.data() + part.memory.offset);
+    if (::ioctl(machine.fd(), KVM_SET_USER_MEMORY_REGION, &slot) != 0) {
+      return kvm_failed("give a virtual machine its memory");
+    }
   }
-  return KvmMachine(std::move(kvm), std::move(vm), memory.size());
+  return machine;
 }
 
 std::vector<ferry::KvmSlot> KvmMachine::slots() const {
-  return {{.slot = 0, .guest_address = 0, .memory = {.region = 0, .length = bytes_}}};
+  std::vector<ferry::KvmSlot> slots;
+  for (std::uint64_t at = 0; at < bytes_; at += k_slot_bytes) {
+    slots.push_back({.slot = static_cast<std::uint32_t>(slots.size()),
+                     .guest_address = at,
+                     .memory = {.region = 0,
+                                .offset = at,
+                                .length = std::min<std::uint64_t>(bytes_ - at, k_slot_bytes)}});
+  }
+  return slots;
 }
 
 ferry::Result<Vcpu> KvmMachine::add_vcpu(unsigned index) const {

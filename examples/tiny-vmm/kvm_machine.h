@@ -20,7 +20,7 @@ class KvmMachine {
   static ferry::Result<KvmMachine> create(std::span<std::byte> memory);
 
   int fd() const noexcept { return vm_.get(); }
-  /// What it has of memory, for the trackers: all of region 0.
+  /// What it has of memory, for the trackers: all of region 0, in parts.
   std::vector<ferry::KvmSlot> slots() const;
 
   ferry::Result<Vcpu> add_vcpu(unsigned index) const;

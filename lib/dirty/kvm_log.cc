@@ -42,11 +42,20 @@ void for_each_run(std::span<const std::uint64_t> words, std::uint64_t bits, Appl
   }
 }
 
-class KvmLog final : public DirtyTracker {
- public:
-  KvmLog(int vm, std::vector<MappedSlot> slots) : vm_(vm), slots_(std::move(slots)) {}
+/// What pages the log begins with.
+enum class Initially { clean, dirty };
 
-  Result<void> start() override { return set_logging(vm_, slots_, Logging::on); }
+class KvmLog final : public DirtyTracker, private GradualTracking {
+ public:
+  KvmLog(int vm, std::vector<MappedSlot> slots, Initially initially)
+      : vm_(vm), slots_(std::move(slots)), initially_(initially) {}
+
+  Result<void> start() override {
+    FERRY_TRY(begin());
+    if (initially_ == Initially::clean) return {};
+    for (const MappedSlot& slot : slots_) FERRY_TRY(watch(slot, {0, slot.pages()}));
+    return {};
+  }
 
   Result<void> harvest(DirtyBitmap& into) override {
     for (const MappedSlot& slot : slots_) {
@@ -66,7 +75,30 @@ class KvmLog final : public DirtyTracker {
     static_cast<void>(set_logging(vm_, slots_, Logging::off));
   }
 
+  GradualTracking* gradual() noexcept override {
+    return initially_ == Initially::dirty ? this : nullptr;
+  }
+
  private:
+  Result<void> begin() override { return set_logging(vm_, slots_, Logging::on); }
+
+  Result<void> watch(const PageRun& run) override {
+    for (const MappedSlot& slot : slots_) {
+      const MappedSlot::Pages pages = slot.pages_of(run);
+      if (pages.first < pages.end) FERRY_TRY(watch(slot, pages));
+    }
+    return {};
+  }
+
+  /// Protects them for the first time. No others: what KVM knows of those must stay.
+  Result<void> watch(const MappedSlot& slot, const MappedSlot::Pages& pages) {
+    words_.assign(slot.pages() / k_word_pages + 1, 0);
+    for (std::uint64_t page = pages.first; page < pages.end; ++page) {
+      words_[page / k_word_pages] |= std::uint64_t{1} << (page % k_word_pages);
+    }
+    return clear(slot);
+  }
+
   Result<void> read(const MappedSlot& slot) {
     kvm_dirty_log log{};
     log.slot = slot.kvm.slot;
@@ -97,6 +129,7 @@ class KvmLog final : public DirtyTracker {
 
   const int vm_;
   const std::vector<MappedSlot> slots_;
+  const Initially initially_;
   std::vector<std::uint64_t> words_;  // of one slot at a time
 };
 
@@ -107,13 +140,17 @@ Result<std::unique_ptr<DirtyTracker>> track_kvm_log(int vm, const GuestMemory& m
   auto mapped = FERRY_TRY(map_slots(memory, slots));
   kvm_enable_cap manual{};
   manual.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
-  // Not KVM_DIRTY_LOG_INITIALLY_SET: the first harvest would report all that the first round sends.
+  // Since Linux 5.8 pages can begin as dirty and unprotected, and each be protected in its time.
+  const int abilities = ::ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2);
+  const bool initially_set = abilities > 0 && (abilities & KVM_DIRTY_LOG_INITIALLY_SET) != 0;
   manual.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+  if (initially_set) manual.args[0] |= KVM_DIRTY_LOG_INITIALLY_SET;
   if (::ioctl(vm, KVM_ENABLE_CAP, &manual) != 0) {
     return fail_sys(Errc::unsupported, errno, "have KVM protect its dirty log's pages by hand",
                     "it takes Linux 5.1 or later, and a machine without dirty rings");
   }
-  return std::make_unique<KvmLog>(vm, std::move(mapped));
+  return std::make_unique<KvmLog>(vm, std::move(mapped),
+                                  initially_set ? Initially::dirty : Initially::clean);
 }
 
 }  // namespace ferry

@@ -33,6 +33,7 @@ int ring_capability(int vm) {
 
 struct KvmDirtyRing::Slots {
   std::vector<MappedSlot> all;
+  std::vector<bool> watched;  // of each; used by the thread in send() alone
 
   /// Where page `page` of slot `slot` is, as the ring tells it; nothing for a slot that is not
   /// ours, or an offset beyond it.
@@ -97,7 +98,8 @@ Result<std::unique_ptr<KvmDirtyRing>> KvmDirtyRing::create(int vm, const GuestMe
     return fail(Errc::usage, fmt::format("a dirty ring of {} entries", entries),
                 "a power of two from 1024 to 65536");
   }
-  auto ours = std::make_unique<Slots>(FERRY_TRY(map_slots(memory, slots)));
+  auto ours =
+      std::make_unique<Slots>(FERRY_TRY(map_slots(memory, slots)), std::vector<bool>(slots.size()));
   kvm_enable_cap ring{};
   ring.cap = static_cast<std::uint32_t>(ring_capability(vm));
   ring.args[0] = entries * sizeof(kvm_dirty_gfn);
@@ -122,11 +124,32 @@ Result<void> KvmDirtyRing::add_vcpu(int vcpu) {
 }
 
 Result<void> KvmDirtyRing::start() {
+  FERRY_TRY(begin());
+  for (std::size_t slot = 0; slot < slots_->all.size(); ++slot) FERRY_TRY(watch_slot(slot));
+  return {};
+}
+
+Result<void> KvmDirtyRing::begin() {
   const std::lock_guard lock(mutex_);
   FERRY_TRY(drain());  // what was left of the time before a stop()
   taken_.clear_all();
   overrun_ = false;
-  return set_logging(vm_, slots_->all, Logging::on);
+  slots_->watched.assign(slots_->all.size(), false);
+  return {};
+}
+
+/// KVM watches whole slots, or nothing of them.
+Result<void> KvmDirtyRing::watch(const PageRun& run) {
+  for (std::size_t slot = 0; slot < slots_->all.size(); ++slot) {
+    const MappedSlot::Pages pages = slots_->all[slot].pages_of(run);
+    if (pages.first < pages.end && !slots_->watched[slot]) FERRY_TRY(watch_slot(slot));
+  }
+  return {};
+}
+
+Result<void> KvmDirtyRing::watch_slot(std::size_t slot) {
+  slots_->watched[slot] = true;
+  return set_logging(vm_, {&slots_->all[slot], 1}, Logging::on);
 }
 
 Result<void> KvmDirtyRing::empty() {
@@ -143,6 +166,9 @@ Result<void> KvmDirtyRing::harvest(DirtyBitmap& into) {
   }
   into.merge(taken_);
   taken_.clear_all();
+  for (std::size_t slot = 0; slot < slots_->all.size(); ++slot) {
+    if (!slots_->watched[slot]) into.mark(slots_->all[slot].kvm.memory);
+  }
   return {};
 }
 

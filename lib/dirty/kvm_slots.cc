@@ -4,12 +4,21 @@
 #include <linux/kvm.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace ferry {
 
 PageRun MappedSlot::run(std::uint64_t first, std::uint64_t count) const noexcept {
   return {kvm.memory.region, kvm.memory.offset + first * k_unit_bytes, count * k_unit_bytes};
+}
+
+MappedSlot::Pages MappedSlot::pages_of(const PageRun& run) const noexcept {
+  const PageRun& ours = kvm.memory;
+  const std::uint64_t begin = std::max(run.offset, ours.offset);
+  const std::uint64_t end = std::min(run.offset + run.length, ours.offset + ours.length);
+  if (run.region != ours.region || begin >= end) return {};
+  return {(begin - ours.offset) / k_unit_bytes, units_in(end - ours.offset)};
 }
 
 Result<std::vector<MappedSlot>> map_slots(const GuestMemory& memory,

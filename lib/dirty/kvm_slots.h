@@ -17,6 +17,14 @@ struct MappedSlot {
   std::uint64_t pages() const noexcept { return kvm.memory.length / k_unit_bytes; }
   /// Pages of the slot, as a run of the region: both numbers count pages, and lie in the slot.
   PageRun run(std::uint64_t first, std::uint64_t count) const noexcept;
+
+  /// The pages of the slot in which a run of memory lies, in part at least: [first, end), empty
+  /// where it lies elsewhere.
+  struct Pages {
+    std::uint64_t first = 0;
+    std::uint64_t end = 0;
+  };
+  Pages pages_of(const PageRun& run) const noexcept;
 };
 
 /// Errc::usage where a slot is no part of `memory`, or is of no whole pages.

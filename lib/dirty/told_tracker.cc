@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "ferry/dirty_trackers.h"
@@ -32,18 +33,12 @@ void ToldTracker::stop() noexcept {
 
 namespace {
 
-class Merged final : public DirtyTracker {
+class Merged final : public DirtyTracker, private GradualTracking {
  public:
   explicit Merged(std::vector<DirtyTracker*> trackers) : trackers_(std::move(trackers)) {}
 
   Result<void> start() override {
-    for (DirtyTracker* tracker : trackers_) {
-      auto started = tracker->start();
-      if (started) continue;
-      stop();
-      return started;
-    }
-    return {};
+    return start_each([](DirtyTracker& tracker) { return tracker.start(); });
   }
 
   Result<void> harvest(DirtyBitmap& into) override {
@@ -55,7 +50,39 @@ class Merged final : public DirtyTracker {
     for (DirtyTracker* tracker : trackers_) tracker->stop();
   }
 
+  /// Those that can begin gradually do; the others watch everything from the start.
+  GradualTracking* gradual() noexcept override {
+    const auto can = [](DirtyTracker* tracker) { return tracker->gradual() != nullptr; };
+    return std::ranges::any_of(trackers_, can) ? this : nullptr;
+  }
+
  private:
+  Result<void> begin() override {
+    return start_each([](DirtyTracker& tracker) {
+      GradualTracking* const gradual = tracker.gradual();
+      return gradual != nullptr ? gradual->begin() : tracker.start();
+    });
+  }
+
+  Result<void> watch(const PageRun& run) override {
+    for (DirtyTracker* tracker : trackers_) {
+      if (GradualTracking* const gradual = tracker->gradual()) FERRY_TRY(gradual->watch(run));
+    }
+    return {};
+  }
+
+  /// All of them, or none.
+  template <class Start>
+  Result<void> start_each(Start start) {
+    for (DirtyTracker* tracker : trackers_) {
+      auto started = start(*tracker);
+      if (started) continue;
+      stop();
+      return started;
+    }
+    return {};
+  }
+
   std::vector<DirtyTracker*> trackers_;
 };
 

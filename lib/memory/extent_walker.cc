@@ -17,7 +17,14 @@ constexpr std::uint64_t unit_floor(std::uint64_t offset) noexcept {
 }  // namespace
 
 ExtentWalker::ExtentWalker(const MemoryRegion& region) noexcept
-    : region_(region.id), length_(region.length), fd_(region.fd), fd_offset_(region.fd_offset) {}
+    : ExtentWalker(region, {region.id, 0, region.length}) {}
+
+ExtentWalker::ExtentWalker(const MemoryRegion& region, const PageRun& part) noexcept
+    : region_(region.id),
+      length_(part.offset + part.length),
+      fd_(region.fd),
+      fd_offset_(region.fd_offset),
+      at_(part.offset) {}
 
 Result<std::optional<Extent>> ExtentWalker::next() {
   if (at_ >= length_) return std::nullopt;

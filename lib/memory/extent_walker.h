@@ -33,6 +33,8 @@ struct Extent {
 class ExtentWalker {
  public:
   explicit ExtentWalker(const MemoryRegion& region) noexcept;
+  /// Of a part of the region only: whole units, but for the region's last.
+  ExtentWalker(const MemoryRegion& region, const PageRun& part) noexcept;
 
   /// The next extent, or nothing at the region's end. Errc::system where the file cannot tell, or
   /// has become shorter than the region.
@@ -46,8 +48,8 @@ class ExtentWalker {
   Result<void> check_file_length() const;
 
   RegionId region_;
-  std::uint64_t length_;
-  int fd_;  // -1 from when it proves to know no holes
+  std::uint64_t length_;  // as far as it walks
+  int fd_;                // -1 from when it proves to know no holes
   std::uint64_t fd_offset_;
   std::uint64_t at_ = 0;
   // Where the next data at or after at_ begins, as the last question had it: nobody asks twice.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "memory/extent_walker.h"
 #include "memory/region_io.h"
 
 namespace ferry {
@@ -14,21 +13,58 @@ namespace {
 // So much is handed to the lanes before the clock is looked at again.
 constexpr std::uint64_t k_submit_bytes = 16 * 1024 * 1024;
 
+std::unexpected<Error> of_guest(const Error& error, std::string_view act) {
+  return fail(Errc::guest, fmt::format("{}: {}", act, error.context), error.remedy);
+}
+
 }  // namespace
 
 Rounds::Rounds(SourceGuest& guest, Recipient& recipient)
     : guest_(guest), recipient_(recipient), owed_(guest.memory().layout()) {}
+
+Result<void> Rounds::start_tracking() {
+  DirtyTracker& tracker = guest_.dirty_tracker();
+  gradual_ = tracker.gradual();
+  return gradual_ != nullptr ? gradual_->begin() : tracker.start();
+}
 
 Result<void> Rounds::send_everything() {
   harvested_at_ = Clock::now();
   FERRY_TRY(begin(Motion::running));
   for (const MemoryRegion& region : guest_.memory().regions()) {
     ExtentWalker extents(region);
-    while (const auto extent = FERRY_TRY(extents.next())) {
-      FERRY_TRY(submit(extent->run, extent->hole ? Content::zeros : Content::data));
-    }
+    while (const auto extent = FERRY_TRY(extents.next())) FERRY_TRY(send_first(region, *extent));
   }
+  gradual_ = nullptr;
   return end();
+}
+
+/// Each part is watched before it is read, and not much earlier.
+Result<void> Rounds::send_first(const MemoryRegion& region, const Extent& extent) {
+  if (gradual_ == nullptr) return submit(extent);
+  if (!extent.hole) {
+    for (PageRun rest = extent.run; rest.length > 0;) {
+      PageRun piece = rest;
+      piece.length = std::min(rest.length, k_submit_bytes);
+      FERRY_TRY(watch(piece));
+      FERRY_TRY(submit(piece, Content::data));
+      rest.offset += piece.length;
+      rest.length -= piece.length;
+    }
+    return {};
+  }
+  // Nobody watched when it was found to be a hole, and it may have been filled since.
+  FERRY_TRY(watch(extent.run));
+  ExtentWalker again(region, extent.run);
+  while (const auto part = FERRY_TRY(again.next())) FERRY_TRY(submit(*part));
+  return {};
+}
+
+Result<void> Rounds::watch(const PageRun& run) {
+  if (auto watched = gradual_->watch(run); !watched) {
+    return of_guest(std::move(watched).error(), "watch memory that is to be sent");
+  }
+  return {};
 }
 
 Result<void> Rounds::send_owed(Motion motion) {
@@ -47,8 +83,7 @@ Result<void> Rounds::send_owed(Motion motion) {
 
 Result<void> Rounds::harvest() {
   if (auto harvested = guest_.dirty_tracker().harvest(owed_); !harvested) {
-    Error error = std::move(harvested).error();
-    return fail(Errc::guest, "harvest dirty pages: " + error.context, error.remedy);
+    return of_guest(std::move(harvested).error(), "harvest dirty pages");
   }
   const auto now = Clock::now();
   const auto passed = now - std::exchange(harvested_at_, now);
@@ -66,6 +101,10 @@ Result<void> Rounds::begin(Motion motion) {
   wire_bytes_before_ = recipient_.line().wire_bytes;
   reports_.push_back({.round = count(), .guest_ran = motion == Motion::running});
   return recipient_.begin_round(reports_.back().round, motion);
+}
+
+Result<void> Rounds::submit(const Extent& extent) {
+  return submit(extent.run, extent.hole ? Content::zeros : Content::data);
 }
 
 Result<void> Rounds::submit(const PageRun& run, Content content) {

@@ -7,6 +7,7 @@
 
 #include "ferry/event_loop.h"
 #include "ferry/guest.h"
+#include "memory/extent_walker.h"
 #include "session/convergence.h"
 #include "session/recipient.h"
 
@@ -19,6 +20,8 @@ class Rounds {
  public:
   Rounds(SourceGuest& guest, Recipient& recipient);
 
+  /// Before the first round: the tracker begins to watch, gradually where it can.
+  Result<void> start_tracking();
   /// The first round: everything, with the guest running.
   Result<void> send_everything();
   /// The next one: what is owed.
@@ -39,6 +42,9 @@ class Rounds {
 
  private:
   Result<void> begin(Motion motion);
+  Result<void> send_first(const MemoryRegion& region, const Extent& extent);
+  Result<void> watch(const PageRun& run);
+  Result<void> submit(const Extent& extent);
   Result<void> submit(const PageRun& run, Content content);
   Result<void> check_deadline() const;
   Result<void> end();
@@ -47,6 +53,7 @@ class Rounds {
   Recipient& recipient_;
   DirtyBitmap owed_;
   std::optional<Clock::time_point> deadline_;
+  GradualTracking* gradual_ = nullptr;  // during the first round, where the tracker has it
   std::vector<RoundReport> reports_;
   RoundFigures figures_;
   Motion motion_ = Motion::running;

@@ -89,8 +89,7 @@ Result<void> Source::migrate() {
 }
 
 Result<void> Source::precopy() {
-  DirtyTracker& tracker = guest_.dirty_tracker();
-  if (auto started = tracker.start(); !started) {
+  if (auto started = rounds_.start_tracking(); !started) {
     return std::unexpected(of_guest(std::move(started).error(), "start dirty tracking"));
   }
   if (options_.max_time.count() > 0) rounds_.end_by(Clock::now() + options_.max_time);

@@ -55,7 +55,7 @@ Result<std::unique_ptr<DirtyTracker>> track_kvm_log(int vm, const GuestMemory& m
 ///
 /// The order matters: create() before the machine has a vCPU; add_vcpu() for each one before it
 /// runs; then, for every KVM_EXIT_DIRTY_RING_FULL, empty().
-class KvmDirtyRing final : public DirtyTracker {
+class KvmDirtyRing final : public DirtyTracker, private GradualTracking {
  public:
   static constexpr std::uint32_t k_default_entries = 4096;
 
@@ -79,10 +79,15 @@ class KvmDirtyRing final : public DirtyTracker {
   /// has left KVM_RUN everything is listed. Errc::guest when a ring was overrun: writes are lost.
   Result<void> harvest(DirtyBitmap& into) override;
   void stop() noexcept override;
+  /// Slot by slot: it gains most where memory is several of them.
+  GradualTracking* gradual() noexcept override { return this; }
 
  private:
   class Ring;
   struct Slots;
+  Result<void> begin() override;
+  Result<void> watch(const PageRun& run) override;
+  Result<void> watch_slot(std::size_t slot);
   KvmDirtyRing(int vm, std::unique_ptr<Slots> slots, const Layout& layout, std::uint32_t entries);
   Result<void> drain();
 

@@ -133,6 +133,21 @@ class PageBitmap {
 /// The name of a bitmap whose marks mean "written since it was sent".
 using DirtyBitmap = PageBitmap;
 
+/// An ability of trackers that can begin with one part of memory after another, each just before it
+/// is sent for the first time. What the guest writes there earlier is in what is sent: it costs the
+/// guest nothing, and the page does not go twice.
+class GradualTracking {
+ public:
+  /// In the place of start(): nothing is watched yet.
+  virtual Result<void> begin() = 0;
+  /// From here on every write to this part is noticed, and perhaps to what lies around it. Each
+  /// part once, before the first harvest; what was not named by then counts as written.
+  virtual Result<void> watch(const PageRun& run) = 0;
+
+ protected:
+  ~GradualTracking() = default;
+};
+
 /// Finds out which pages a running guest writes to.
 class DirtyTracker {
  public:
@@ -143,6 +158,8 @@ class DirtyTracker {
   /// again before it returns: a page read after harvest() that changes later is in the next one.
   virtual Result<void> harvest(DirtyBitmap& into) = 0;
   virtual void stop() noexcept = 0;
+  /// Null where it watches all memory or none.
+  virtual GradualTracking* gradual() noexcept { return nullptr; }
 };
 
 }  // namespace ferry
