@@ -47,7 +47,8 @@ struct GuestRun {
 /// Errc::guest where the guest found errors in its memory.
 Result<GuestRun> migrate_guest(const GuestMigration& migration);
 
-/// The bare limit's copy of so many bytes, while such a guest runs beside it and stays.
+/// The bare limit's copy of so many bytes, while such a guest runs beside it and stays. Here as
+/// there the guest has been at all of its memory when it begins.
 Result<Run> bare_beside_guest(const GuestMigration& migration, std::uint64_t bytes);
 
 }  // namespace ferry::bench

@@ -13,8 +13,9 @@ namespace {
 // So much is handed to the lanes before the clock is looked at again.
 constexpr std::uint64_t k_submit_bytes = 16 * 1024 * 1024;
 
-std::unexpected<Error> of_guest(const Error& error, std::string_view act) {
-  return fail(Errc::guest, fmt::format("{}: {}", act, error.context), error.remedy);
+/// What a tracker could not do, and why.
+std::unexpected<Error> of_tracker(const Error& error, std::string_view act) {
+  return fail_sys(Errc::guest, error.sys, fmt::format("{}: {}", act, error.context), error.remedy);
 }
 
 }  // namespace
@@ -62,7 +63,7 @@ Result<void> Rounds::send_first(const MemoryRegion& region, const Extent& extent
 
 Result<void> Rounds::watch(const PageRun& run) {
   if (auto watched = gradual_->watch(run); !watched) {
-    return of_guest(std::move(watched).error(), "watch memory that is to be sent");
+    return of_tracker(std::move(watched).error(), "watch memory that is to be sent");
   }
   return {};
 }
@@ -83,7 +84,7 @@ Result<void> Rounds::send_owed(Motion motion) {
 
 Result<void> Rounds::harvest() {
   if (auto harvested = guest_.dirty_tracker().harvest(owed_); !harvested) {
-    return of_guest(std::move(harvested).error(), "harvest dirty pages");
+    return of_tracker(std::move(harvested).error(), "harvest dirty pages");
   }
   const auto now = Clock::now();
   const auto passed = now - std::exchange(harvested_at_, now);

@@ -99,6 +99,45 @@ TEST(MergedTrackers, AreAllStoppedWhenOneCannotStart) {
   EXPECT_EQ(well.stops, 1);
 }
 
+/// Counts what it is to watch.
+class GradualFake final : public DirtyTracker, private GradualTracking {
+ public:
+  Result<void> start() override { return fail(Errc::guest, "all at once"); }
+  Result<void> harvest(DirtyBitmap&) override { return {}; }
+  void stop() noexcept override {}
+  GradualTracking* gradual() noexcept override { return this; }
+  std::uint64_t bytes = 0;
+
+ private:
+  Result<void> begin() override { return {}; }
+  Result<void> watch(const PageRun& run) override {
+    bytes += run.length;
+    return {};
+  }
+};
+
+TEST(MergedTrackers, BeginGraduallyWhereOneOfThemCan) {
+  GradualFake gradual;
+  Fake other{{}};
+  const auto merged = merge_trackers({&other, &gradual});
+  ASSERT_NE(merged->gradual(), nullptr);
+  ASSERT_TRUE(merged->gradual()->begin());
+  ASSERT_TRUE(merged->gradual()->watch({0, 0, 3 * k_unit_bytes}));
+  EXPECT_EQ(gradual.bytes, 3 * k_unit_bytes);
+  EXPECT_EQ(merge_trackers({&other})->gradual(), nullptr);
+}
+
+TEST(MergedTrackers, ThatBeginGraduallyAreAllStoppedWhenOneCannotStart) {
+  GradualFake gradual;
+  Fake well{{}};
+  Fake ill{fail(Errc::guest, "no ring")};
+  const auto merged = merge_trackers({&gradual, &well, &ill});
+  const auto begun = merged->gradual()->begin();
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().context, "no ring");
+  EXPECT_EQ(well.stops, 1);
+}
+
 TEST(KvmSlots, OutsideOfMemoryAreRefused) {
   std::array<std::byte, 2 * k_unit_bytes> ram;
   const auto memory =

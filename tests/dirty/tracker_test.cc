@@ -10,14 +10,14 @@
 namespace ferry::test {
 namespace {
 
-class DirtyTrackers : public testing::TestWithParam<Kind> {
+/// Trackers that have not begun.
+class MadeTrackers : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
     auto made = GetParam().make();
     if (!made && made.error().code == Errc::unsupported) GTEST_SKIP() << made.error().text();
     ASSERT_TRUE(made) << made.error().text();
     tracked_ = std::move(*made);
-    ASSERT_TRUE(tracker().start());
   }
   void TearDown() override {
     if (tracked_) tracker().stop();
@@ -63,6 +63,42 @@ class DirtyTrackers : public testing::TestWithParam<Kind> {
 
   std::unique_ptr<TrackedMemory> tracked_;
   std::mt19937_64 random_{20260517};
+};
+
+/// Trackers that watch all memory.
+class DirtyTrackers : public MadeTrackers {
+ protected:
+  void SetUp() override {
+    MadeTrackers::SetUp();
+    if (tracked_) ASSERT_TRUE(tracker().start());
+  }
+};
+
+/// Trackers that watch nothing yet, and can begin with one part after another.
+class GradualTrackers : public MadeTrackers {
+ protected:
+  void SetUp() override {
+    MadeTrackers::SetUp();
+    if (!tracked_) return;
+    gradual_ = tracker().gradual();
+    if (gradual_ == nullptr) GTEST_SKIP() << "it watches all memory or none";
+    ASSERT_TRUE(gradual_->begin());
+  }
+
+  /// In pieces that begin and end anywhere, as extents do.
+  void watch(RegionId region, std::uint64_t first, std::uint64_t end) {
+    constexpr std::uint64_t k_piece = 100;
+    for (; first < end; first += k_piece) {
+      const std::uint64_t count = std::min(end - first, k_piece);
+      ASSERT_TRUE(gradual_->watch({region, first * k_unit_bytes, count * k_unit_bytes}));
+    }
+  }
+  std::uint64_t units_of(RegionId region) { return units_in(memory().regions()[region].length); }
+  void watch_everything() {
+    for (const RegionId region : {0u, 1u}) watch(region, 0, units_of(region));
+  }
+
+  GradualTracking* gradual_ = nullptr;
 };
 
 /// The runs of both, so that a failure shows where they differ.
@@ -175,12 +211,51 @@ TEST_P(DirtyTrackers, LoseNoPageOfAWriterThatNeverRests) {
   EXPECT_EQ(lost, 0);
 }
 
+TEST_P(GradualTrackers, ReportNothingThatWasWrittenBeforeItWasWatched) {
+  tracked_->write(all_units(), 7);
+  watch_everything();
+  EXPECT_TRUE(harvested().none());
+  const std::vector<Unit> units = some_units(200);
+  tracked_->write(units, 8);
+  EXPECT_EQ(runs_of(harvested()), runs_of(marked(units)));
+}
+
+TEST_P(GradualTrackers, ReportWhatIsWrittenWhileTheRestIsNotWatchedYet) {
+  watch(0, 0, 150);
+  const std::vector<Unit> units = {{0, 0}, {0, 63}, {0, 64}, {0, 99}, {0, 100}, {0, 149}};
+  tracked_->write(units, 1);
+  watch(0, 150, units_of(0));
+  watch(1, 0, units_of(1));
+  EXPECT_EQ(runs_of(harvested()), runs_of(marked(units)));
+}
+
+TEST_P(GradualTrackers, CountWhatTheyWereNeverToWatchAsWritten) {
+  watch(0, 0, units_of(0));
+  const DirtyBitmap dirty = harvested();
+  for (const Unit unit : all_units()) {
+    ASSERT_EQ(dirty.test(unit.region, unit.index * k_unit_bytes), unit.region == 1);
+  }
+}
+
+TEST_P(GradualTrackers, BeginAnewAfterAStop) {
+  watch_everything();
+  tracked_->write({{0, 1}}, 1);
+  tracker().stop();
+  ASSERT_TRUE(gradual_->begin());
+  tracked_->write({{0, 2}}, 1);
+  watch_everything();
+  tracked_->write({{0, 3}}, 1);
+  EXPECT_EQ(runs_of(harvested()), runs_of(marked({{0, 3}})));
+}
+
 std::string name_of(const testing::TestParamInfo<Kind>& info) { return info.param.name; }
 
 INSTANTIATE_TEST_SUITE_P(OfThisProcess, DirtyTrackers, testing::ValuesIn(kinds_without_kvm()),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(OfKvm, DirtyTrackers, testing::ValuesIn(kinds_with_kvm()), name_of);
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(DirtyTrackers);
+INSTANTIATE_TEST_SUITE_P(OfKvm, GradualTrackers, testing::ValuesIn(kinds_with_kvm()), name_of);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(GradualTrackers);
 
 }  // namespace
 }  // namespace ferry::test

@@ -206,6 +206,20 @@ TEST(ExtentWalker, CoversTheRegionAlthoughSomebodyFillsAndPunchesIt) {
   }
 }
 
+TEST(ExtentWalker, GoesNoFurtherThanThePartThatItIsGiven) {
+  const UniqueFd fd = file_of("xx....xxxx..");
+  const auto within = [&](std::uint64_t first, std::uint64_t count) {
+    std::vector<Extent> extents;
+    ExtentWalker walker(region_of(fd, 12 * k_unit_bytes), units_from(first, count));
+    while (const auto extent = walker.next().value()) extents.push_back(*extent);
+    return extents;
+  };
+  EXPECT_EQ(within(3, 2), (std::vector{hole(3, 2)}));
+  EXPECT_EQ(within(7, 2), (std::vector{data(7, 2)}));
+  EXPECT_EQ(within(1, 7), (std::vector{data(1, 1), hole(2, 4), data(6, 2)}));
+  EXPECT_EQ(within(9, 3), (std::vector{data(9, 1), hole(10, 2)}));
+}
+
 TEST(ExtentWalker, WhatKnowsNoHolesIsAllData) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);

@@ -6,8 +6,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -113,6 +115,101 @@ TEST(Rounds, AskForARunOfAFileBeforeTheyHandItOn) {
   watched = -1;
   ASSERT_TRUE(sent) << sent.error().text();
   EXPECT_GE(data_bytes, 19 * k_mib + 5);
+}
+
+/// Knows what it watches, and lets a test write while it begins to.
+class PartByPart final : public DirtyTracker, private GradualTracking {
+ public:
+  explicit PartByPart(const Layout& layout) : watched(layout) {}
+  Result<void> start() override { return fail(Errc::guest, "all at once"); }
+  Result<void> harvest(DirtyBitmap&) override { return {}; }
+  void stop() noexcept override {}
+  GradualTracking* gradual() noexcept override { return this; }
+
+  DirtyBitmap watched;
+  std::function<void(const PageRun&)> before_watching = [](const PageRun&) {};
+
+ private:
+  Result<void> begin() override { return {}; }
+  Result<void> watch(const PageRun& run) override {
+    before_watching(run);
+    EXPECT_FALSE(watched.test_and_mark(run)) << "each part once";
+    return {};
+  }
+};
+
+class GradualGuest final : public SourceGuest {
+ public:
+  explicit GradualGuest(GuestMemory memory)
+      : memory_(std::move(memory)), tracker_(memory_.layout()) {}
+  const GuestMemory& memory() override { return memory_; }
+  DirtyTracker& dirty_tracker() override { return tracker_; }
+  Result<void> pause() override { return {}; }
+  Result<void> resume() override { return {}; }
+  PartByPart& tracker() { return tracker_; }
+
+ private:
+  GuestMemory memory_;
+  PartByPart tracker_;
+};
+
+/// 40 MiB of data, and a hole of as much behind it.
+class PartsOfMemory : public testing::Test {
+ protected:
+  static constexpr std::uint64_t k_data = 40 * k_mib;
+  static constexpr std::uint64_t k_all = 2 * k_data;
+
+  void SetUp() override {
+    write_file(folder_ / "a", std::string(k_data, 'x'));
+    file_.reset(::open((folder_ / "a").c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(::ftruncate(file_.get(), k_all), 0);
+    auto memory = GuestMemory::create(
+        {{.name = "a", .length = k_all, .backing = Backing::file, .fd = file_.get()}});
+    ASSERT_TRUE(memory);
+    guest_.emplace(*std::move(memory));
+    recipient_.look = [&](const PageRun& run, Content content) {
+      DirtyBitmap handed_on(guest_->memory().layout());
+      handed_on.mark(run);
+      handed_on.merge(guest_->tracker().watched);
+      EXPECT_EQ(handed_on.count(), guest_->tracker().watched.count()) << "read before watched";
+      (content == Content::data ? data_bytes_ : zero_bytes_) += run.length;
+    };
+  }
+  void send_everything() {
+    Rounds rounds(*guest_, recipient_);
+    ASSERT_TRUE(rounds.start_tracking());
+    const auto sent = rounds.send_everything();
+    ASSERT_TRUE(sent) << sent.error().text();
+    EXPECT_TRUE(guest_->tracker().watched.all());
+  }
+
+  const TempFolder folder_;
+  UniqueFd file_;
+  std::optional<GradualGuest> guest_;
+  LookingRecipient recipient_;
+  std::uint64_t data_bytes_ = 0;
+  std::uint64_t zero_bytes_ = 0;
+};
+
+TEST_F(PartsOfMemory, AreEachWatchedBeforeTheyAreHandedOn) {
+  std::uint64_t most_ahead = 0;
+  guest_->tracker().before_watching = [&](const PageRun& run) {
+    if (run.offset < k_data) most_ahead = std::max(most_ahead, run.offset - data_bytes_);
+  };
+  send_everything();
+  EXPECT_EQ(data_bytes_, k_data);
+  EXPECT_EQ(zero_bytes_, k_data);
+  EXPECT_EQ(most_ahead, 0u) << "no earlier than need be";
+}
+
+TEST_F(PartsOfMemory, AreNoHolesWhenTheGuestFillsThemBeforeTheyAreWatched) {
+  guest_->tracker().before_watching = [&](const PageRun& run) {
+    if (run.offset < k_data) return;
+    ASSERT_EQ(::pwrite(file_.get(), "x", 1, k_all - 1), 1);
+  };
+  send_everything();
+  EXPECT_GE(data_bytes_, k_data + k_unit_bytes);
+  EXPECT_EQ(data_bytes_ + zero_bytes_, k_all);
 }
 
 }  // namespace

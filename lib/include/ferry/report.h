@@ -30,9 +30,11 @@ struct RoundReport {
   std::uint64_t wire_bytes = 0;  ///< on page channels, headers and resends included
   std::uint64_t suspect = 0;     ///< units that changed while they were sent
   std::chrono::nanoseconds time{};
-  std::uint64_t bandwidth = 0;    ///< wire bytes per second, in this round
-  std::uint64_t dirty_bytes = 0;  ///< written by the guest while it went on
-  std::uint64_t dirty_rate = 0;   ///< the same, in bytes per second
+  std::uint64_t bandwidth = 0;  ///< wire bytes per second, in this round
+  /// Written by the guest while it went on; of a first round with a tracker that begins gradually,
+  /// what was written behind it.
+  std::uint64_t dirty_bytes = 0;
+  std::uint64_t dirty_rate = 0;  ///< the same, in bytes per second
 };
 
 /// What a source's downtime consisted of, in the order in which it happened. 0: it did not.
