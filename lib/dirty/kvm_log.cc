@@ -133,11 +133,22 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
   std::vector<std::uint64_t> words_;  // of one slot at a time
 };
 
+/// A log is never read where there are rings, and what it asks of KVM would make them blind.
+Result<void> check_for_rings(int vm, std::span<const KvmSlot> slots) {
+  kvm_dirty_log log{};
+  if (slots.empty()) return {};
+  log.slot = slots.front().slot;
+  if (::ioctl(vm, KVM_GET_DIRTY_LOG, &log) == 0 || errno != ENXIO) return {};
+  return fail_sys(Errc::unsupported, errno, "track writes by KVM's dirty log",
+                  "the machine has dirty rings: use them");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<DirtyTracker>> track_kvm_log(int vm, const GuestMemory& memory,
                                                     std::span<const KvmSlot> slots) {
   auto mapped = FERRY_TRY(map_slots(memory, slots));
+  FERRY_TRY(check_for_rings(vm, slots));
   kvm_enable_cap manual{};
   manual.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
   // Since Linux 5.8 pages can begin as dirty and unprotected, and each be protected in its time.

@@ -112,6 +112,10 @@ Result<std::unique_ptr<KvmDirtyRing>> KvmDirtyRing::create(int vm, const GuestMe
     return fail_sys(Errc::system, why, fmt::format("give vCPUs dirty rings of {} entries", entries),
                     why == EINVAL ? "has the machine a vCPU already?" : "");
   }
+  // A log that was made before may have asked KVM not to protect pages when it begins to watch.
+  kvm_enable_cap no_log{};
+  no_log.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  static_cast<void>(::ioctl(vm, KVM_ENABLE_CAP, &no_log));
   return std::unique_ptr<KvmDirtyRing>(
       new KvmDirtyRing(vm, std::move(ours), memory.layout(), entries));
 }
