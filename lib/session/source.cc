@@ -13,18 +13,6 @@
 namespace ferry {
 namespace {
 
-/// Stops a tracker when the migration ends, however it ends.
-class Tracking {
- public:
-  explicit Tracking(DirtyTracker& tracker) : tracker_(tracker) {}
-  Tracking(const Tracking&) = delete;
-  Tracking& operator=(const Tracking&) = delete;
-  ~Tracking() { tracker_.stop(); }
-
- private:
-  DirtyTracker& tracker_;
-};
-
 /// Tells what each of several things in a row took.
 class Laps {
  public:
@@ -83,7 +71,7 @@ Result<void> Source::migrate() {
   enter(SourceEvent::connect);
   FERRY_TRY(recipient_.layout(guest_.memory().layout()));
   enter(SourceEvent::agreed);
-  const Tracking tracking(guest_.dirty_tracker());
+  tracking_.emplace(guest_.dirty_tracker());
   FERRY_TRY(precopy());
   return switch_over();
 }

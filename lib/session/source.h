@@ -48,6 +48,19 @@ class Source {
   Result<std::vector<wire::Digest>> digests() const;
   void enter(SourceEvent event);
 
+  /// Stops a tracker when the migration is over, however it ended. That takes a while, and nobody
+  /// is to wait for it: neither a guest that is resumed nor one that runs elsewhere by now.
+  class Tracking {
+   public:
+    explicit Tracking(DirtyTracker& tracker) : tracker_(tracker) {}
+    Tracking(const Tracking&) = delete;
+    Tracking& operator=(const Tracking&) = delete;
+    ~Tracking() { tracker_.stop(); }
+
+   private:
+    DirtyTracker& tracker_;
+  };
+
   SourceGuest& guest_;
   Recipient& recipient_;
   const SendOptions& options_;
@@ -63,6 +76,7 @@ class Source {
   std::chrono::nanoseconds downtime_{};
   DowntimeReport parts_;
   std::optional<Error> not_resumed_;
+  std::optional<Tracking> tracking_;  // stopped last: by whoever lets go of the source
 };
 
 }  // namespace ferry
