@@ -177,7 +177,6 @@ TEST_P(CutWhileReplaced, NeverGivesAGuestTwoOwners) {
 /// A source whose one channel is worn by its first packet, and the other side by hand.
 class WornSource : public testing::Test {
  protected:
-  WornSource() { runtime_->add(wear_lines(make_tcp_transport(), k_at_once)); }
   /// Up to where the source has announced another channel.
   struct Greeted {
     Peer control;
@@ -212,7 +211,13 @@ class WornSource : public testing::Test {
     return options;
   }
 
-  const std::unique_ptr<Runtime> runtime_ = runtime_of_all_transports();
+  static std::unique_ptr<Runtime> runtime_of_worn_lines() {
+    auto runtime = runtime_of_all_transports();
+    runtime->add(wear_lines(make_tcp_transport(), k_at_once));
+    return runtime;
+  }
+
+  const std::unique_ptr<Runtime> runtime_ = runtime_of_worn_lines();
   MemorySource from_{layout_of({100 * k_unit_bytes})};
   Door door_;
   Call sent_ = sending(*runtime_, from_, door_.uri(), one_lane());
