@@ -14,6 +14,10 @@
 
 namespace ferry {
 
+/// Of the records that a key may protect: what is kept for the end of a line whose key stays the
+/// same, when another line is to take its place.
+constexpr std::uint64_t spare_records(std::uint64_t records) noexcept { return records / 8; }
+
 /// The sending half of a TLS line whose keys the kernel has: what is written to the socket goes out
 /// encrypted, in records of 16 KiB. Used by the writing thread.
 ///
@@ -28,7 +32,10 @@ class KernelTls {
 
   /// `inner` is over a socket, and outlives this; `records` is what its key protects.
   KernelTls(const InnerLine& inner, std::uint64_t records) noexcept
-      : inner_(inner), records_left_(records) {}
+      : inner_(inner), spare_(spare_records(records)), records_left_(records) {}
+
+  /// Has its key protected nearly all that it may? The writing thread's to ask.
+  bool worn() const noexcept { return records_left_ <= spare_; }
 
   Result<void> write(std::span<const iovec> from);
   Result<Pollable::Step> try_write_some(std::span<const iovec> from);
@@ -39,6 +46,7 @@ class KernelTls {
   void count(std::size_t bytes) noexcept;
 
   const InnerLine& inner_;
+  const std::uint64_t spare_;
   std::uint64_t records_left_;
 };
 

@@ -40,11 +40,13 @@ TlsChannel::TlsChannel(std::unique_ptr<Channel> inner, std::unique_ptr<TlsEngine
 
 Facets TlsChannel::facets() noexcept {
   const Facets inner = inner_->facets();
+  const bool wears = kernel_ || engine_->keeps_key();
   return {.placed_io = inner.placed_io,
           .placed_target = inner.placed_target,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = this,
-          .crypto_clock = this};
+          .crypto_clock = this,
+          .wear = wears ? static_cast<Wear*>(this) : nullptr};
 }
 
 Result<std::size_t> TlsChannel::read_some(std::span<const iovec> into) {
@@ -221,6 +223,12 @@ void TlsChannel::cancel(Errc why) noexcept { inner_.cancel(why); }
 ChannelBinding::Proof TlsChannel::prove(std::span<const std::byte> secret,
                                         std::uint16_t index) const {
   return keyed_digest(secret, exported_, index);
+}
+
+bool TlsChannel::worn() const noexcept {
+  if (kernel_) return kernel_->worn();
+  const std::scoped_lock lock(mutex_);
+  return engine_->worn();
 }
 
 bool TlsChannel::resumed() const {

@@ -33,12 +33,15 @@ namespace ferry {
 /// Where the kernel makes the records of what is sent (KernelTls), the writer has nothing to do
 /// with that state, and writes to the channel within.
 ///
+/// Where no key can be replaced it wears: TLS 1.2, and the kernel's records.
+///
 /// It is Pollable where the channel within is. Pages that are placed are placed by the channel
 /// within, and pass no cipher; what is written behind them does, and keeps that order.
 class TlsChannel final : public Channel,
                          private Pollable,
                          private ChannelBinding,
-                         private CryptoClock {
+                         private CryptoClock,
+                         private Wear {
  public:
   /// `engine` has shaken hands over `inner`. `info` is what info() says.
   static Result<std::unique_ptr<TlsChannel>> create(std::unique_ptr<Channel> inner,
@@ -72,6 +75,7 @@ class TlsChannel final : public Channel,
   std::chrono::nanoseconds decrypting() const noexcept override {
     return std::chrono::nanoseconds(decrypting_.load(std::memory_order_relaxed));
   }
+  bool worn() const noexcept override;
 
   Result<std::optional<std::size_t>> decrypt(std::span<const iovec> into);
   iovec room();

@@ -58,6 +58,7 @@ struct TlsEngine::Line {
   std::uint64_t records = 0;  // under the key of our direction
   std::uint64_t keys_replaced_by_peer = 0;
   bool is_open = false;       // the handshake is done
+  bool keeps_key = false;     // since then: TLS 1.2 cannot replace it
   bool kernel_sends = false;  // since then
 
   // One record until the handshake is done: strangers get no more.
@@ -262,7 +263,7 @@ std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
 Result<void> TlsEngine::Line::encrypt_record(std::span<const std::byte> plain) {
   ERR_clear_error();
   if (records >= options.records_per_key) {
-    if (SSL_version(ssl.get()) < TLS1_3_VERSION) return std::unexpected(key_used_up());
+    if (keeps_key) return std::unexpected(key_used_up());
     if (const int done = SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED); done != 1) {
       return std::unexpected(failure(done));
     }
@@ -302,6 +303,7 @@ Result<void> TlsEngine::Line::settle() {
     return fail(Errc::auth, "its TLS 1.2 has no extended master secret (RFC 7627)");
   }
   is_open = true;
+  keeps_key = SSL_version(ssl.get()) < TLS1_3_VERSION;
   inbox.resize(k_inbox_bytes);
   if (options.socket >= 0) {
     kernel_sends = BIO_get_ktls_send(SSL_get_wbio(ssl.get()));
@@ -417,6 +419,13 @@ std::string TlsEngine::suite() const {
 bool TlsEngine::kernel_sends() const noexcept { return line_->kernel_sends; }
 
 std::uint64_t TlsEngine::records_per_key() const noexcept { return line_->options.records_per_key; }
+
+bool TlsEngine::keeps_key() const noexcept { return line_->keeps_key; }
+
+bool TlsEngine::worn() const noexcept {
+  const std::uint64_t most = records_per_key();
+  return line_->keeps_key && line_->records >= most - spare_records(most);
+}
 
 bool TlsEngine::resumed() const noexcept {
   return !line_->context->has_key() && SSL_session_reused(line_->ssl.get()) == 1;

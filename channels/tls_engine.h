@@ -89,6 +89,10 @@ class TlsEngine {
   /// be said, and nothing is outgoing. After the handshake.
   bool kernel_sends() const noexcept;
   std::uint64_t records_per_key() const noexcept;
+  /// Is there one key for all that is encrypted here? After the handshake. Thread-safe.
+  bool keeps_key() const noexcept;
+  /// Has such a key protected nearly all that it may (spare_records())?
+  bool worn() const noexcept;
   /// Did the handshake resume an earlier one? With a key it never does.
   bool resumed() const noexcept;
   /// How often the peer has replaced its key.

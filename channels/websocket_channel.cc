@@ -47,7 +47,8 @@ Facets WebsocketChannel::facets() noexcept {
   return {.placed_io = nullptr,
           .pollable = inner_.pollable() == nullptr ? nullptr : static_cast<Pollable*>(this),
           .binding = inner_->facets().binding,
-          .crypto_clock = inner_->facets().crypto_clock};
+          .crypto_clock = inner_->facets().crypto_clock,
+          .wear = inner_->facets().wear};
 }
 
 Result<std::size_t> WebsocketChannel::read_some(std::span<const iovec> into) {

@@ -181,6 +181,9 @@ std::string done_text(const Report& report) {
     text += report.placed_bytes == 0 ? ", encrypted" : ", encrypted but for the pages";
   }
   if (report.kernel_tls) text += " by the kernel";
+  if (report.replacements > 0) {
+    text += fmt::format(", {} channels worn and replaced", report.replacements);
+  }
   if (report.resent > 0) text += fmt::format(", {} damaged and sent again", report.resent);
   return text;
 }

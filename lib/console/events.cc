@@ -52,6 +52,7 @@ std::string done_event(const Report& report, const Usage& usage) {
              {"kernel_tls", report.kernel_tls},
              {"resent", report.resent},
              {"suspect", report.suspect},
+             {"replacements", report.replacements},
              {"refused", report.refused},
              {"zero_copy_fallbacks", report.zero_copy_fallbacks},
              {"cpu_seconds", usage.cpu_seconds},

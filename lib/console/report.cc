@@ -81,6 +81,7 @@ Json json_of(const LaneReport& lane) {
           {"placed_bytes", lane.placed_bytes},
           {"packets", lane.packets},
           {"resent", lane.resent},
+          {"replacements", lane.replacements},
           {"zero_copy_fallbacks", lane.zero_copy_fallbacks},
           {"ms", milliseconds_of(lane.times, k_lane_times)}};
 }
@@ -94,8 +95,10 @@ std::string text_of(const LaneReport& lane, Proof proof) {
   const std::string placed =
       lane.placed_bytes == 0 ? ""
                              : fmt::format(", {} of them placed", bytes_text(lane.placed_bytes));
-  return fmt::format("lane {}: {} on the line in {} packets{}, {} resent; ms: {}\n", lane.lane,
-                     bytes_text(lane.wire_bytes), lane.packets, placed, lane.resent, times);
+  const std::string lines =
+      lane.replacements == 0 ? "" : fmt::format(" of {} channels", lane.replacements + 1);
+  return fmt::format("lane {}: {} on the line{} in {} packets{}, {} resent; ms: {}\n", lane.lane,
+                     bytes_text(lane.wire_bytes), lines, lane.packets, placed, lane.resent, times);
 }
 
 }  // namespace

@@ -112,6 +112,12 @@ Result<std::optional<Link::Message>> Link::next() {
   return Message{kind, message_};
 }
 
+Result<void> Link::hear_the_end() {
+  if (!FERRY_TRY(next())) return {};
+  return fail(Errc::protocol,
+              fmt::format("read from {}: it goes on where it should finish", info().peer));
+}
+
 Result<void> Link::read_payload(std::span<const iovec> into) {
   if (!FERRY_TRY(read_exactly(into, Hearing::every_piece))) return cut_short();
   return {};

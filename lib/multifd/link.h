@@ -35,6 +35,10 @@ class Link {
   /// Thread-safe. After it nothing is written.
   Result<void> finish();
 
+  /// Where the peer has nothing to say here any more: blocks until it has finished. Anything else
+  /// is Errc::protocol. One thread, as next().
+  Result<void> hear_the_end();
+
   /// A control frame or the header of a packet, whole, not yet decoded. Valid until the next call.
   struct Message {
     wire::MessageKind kind;
@@ -75,6 +79,11 @@ class Link {
 
   void cancel(Errc why) noexcept { channel_->cancel(why); }
   const ChannelInfo& info() const noexcept { return channel_->info(); }
+  /// The writing thread's to ask. Had another channel better take this one's place (Wear)?
+  bool worn() const noexcept {
+    const Wear* const wear = channel_->facets().wear;
+    return wear != nullptr && wear->worn();
+  }
   /// Null where nothing is encrypted in this process.
   CryptoClock* crypto_clock() const noexcept { return channel_->facets().crypto_clock; }
   /// Null where the channel copies whatever it is lent.

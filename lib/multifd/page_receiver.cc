@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "loop/thread.h"
 
 namespace ferry {
@@ -14,7 +16,7 @@ PageReceiver::PageReceiver(const GuestMemory& memory, unsigned lanes, Link& cont
       keep_state_(std::move(keep_state)),
       received_(memory.layout()),
       suspect_(memory.layout()),
-      links_(lanes) {
+      lines_(lanes) {
   for (unsigned index = 0; index < lanes; ++index) {
     lanes_.push_back(std::make_unique<ReceiveLane>(static_cast<std::uint16_t>(index), *this));
   }
@@ -27,11 +29,29 @@ PageReceiver::~PageReceiver() {
 
 Result<void> PageReceiver::add_lane(std::uint16_t index, std::unique_ptr<Link> link) {
   const std::scoped_lock lock(mutex_);
-  if (cancelled_ || links_[index]) return {};
-  links_[index] = std::move(link);
-  threads_.push_back(FERRY_TRY(
-      start_thread(fmt::format("ferry-recv-{}", index).c_str(),
-                   [this, index, &of_lane = *links_[index]] { read_lane(index, of_lane); })));
+  Line& line = lines_[index];
+  if (cancelled_) return {};
+  if (line.now) {
+    if (!line.expects_next || line.next) return {};
+    line.next = std::move(link);
+    next_line_.notify_all();
+    return {};
+  }
+  line.now = std::move(link);
+  threads_.push_back(
+      FERRY_TRY(start_thread(fmt::format("ferry-recv-{}", index).c_str(),
+                             [this, index, &first = *line.now] { read_lane(index, first); })));
+  return {};
+}
+
+Result<void> PageReceiver::expect_another(std::uint16_t index) {
+  const std::scoped_lock lock(mutex_);
+  if (index >= lines_.size()) {
+    return fail(Errc::protocol, fmt::format("replace channel {}: there is no such lane", index));
+  }
+  if (std::exchange(lines_[index].expects_next, true)) {
+    return fail(Errc::protocol, fmt::format("replace channel {}: it is being replaced", index));
+  }
   return {};
 }
 
@@ -39,11 +59,14 @@ void PageReceiver::cancel(Errc why) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (!cancelled_) cancelled_ = why;
-    for (const auto& link : links_) {
-      if (link) link->cancel(why);
+    for (const Line& line : lines_) {
+      for (const auto* link : {&line.last, &line.now, &line.next}) {
+        if (*link) (*link)->cancel(why);
+      }
     }
   }
   round_over_.notify_all();
+  next_line_.notify_all();
 }
 
 void PageReceiver::join() {
@@ -55,32 +78,56 @@ void PageReceiver::join() {
   for (std::thread& thread : threads) thread.join();
 }
 
-void PageReceiver::read_lane(std::uint16_t index, Link& link) {
+void PageReceiver::read_lane(std::uint16_t index, Link& first) {
   const auto read_all = [&]() -> Result<void> {
-    if (link.is_target()) FERRY_TRY(link.admit(memory_));
-    while (true) {
-      const auto begin = Clock::now();
-      const auto message = FERRY_TRY(link.next());
-      if (!message) break;
-      lane(index).clock().add({.socket = Clock::now() - begin});
-      if (message->kind != wire::MessageKind::packet) {
-        return fail(Errc::protocol,
-                    fmt::format("channel {}: a control frame on a page channel", index));
-      }
-      FERRY_TRY(lane(index).take(message->bytes, link));
+    for (Link* line = &first; line != nullptr; line = FERRY_TRY(next_line(index))) {
+      FERRY_TRY(read_line(index, *line));
     }
-    return end_lane(index);
+    return {};
   };
   if (auto done = read_all(); !done) on_failure_(std::move(done).error());
 }
 
-/// A channel that was closed on the way looks like one that the source finished. Nobody else would
-/// notice: the source writes to it no more, and the other lanes wait for the end of its round.
-Result<void> PageReceiver::end_lane(std::uint16_t index) const {
-  const std::scoped_lock lock(mutex_);
-  if (frozen_) return {};
-  return fail(Errc::disconnected,
-              fmt::format("channel {}: it ended before the last round did", index));
+Result<void> PageReceiver::read_line(std::uint16_t index, Link& link) {
+  if (link.is_target()) FERRY_TRY(link.admit(memory_));
+  while (true) {
+    const auto begin = Clock::now();
+    const auto message = FERRY_TRY(link.next());
+    if (!message) return {};
+    lane(index).clock().add({.socket = Clock::now() - begin});
+    if (message->kind != wire::MessageKind::packet) {
+      return fail(Errc::protocol,
+                  fmt::format("channel {}: a control frame on a page channel", index));
+    }
+    FERRY_TRY(lane(index).take(message->bytes, link));
+  }
+}
+
+/// Where the one that a lane had has ended; null where the last round has. A channel that was
+/// closed on the way looks like one that the source finished. Nobody else would notice: the source
+/// writes to it no more, and the other lanes wait for the end of its round.
+Result<Link*> PageReceiver::next_line(std::uint16_t index) {
+  Line& line = lines_[index];
+  std::unique_ptr<Link> gone;  // destroyed without the lock
+  std::unique_lock lock(mutex_);
+  if (!frozen_ && !line.expects_next) {
+    return fail(Errc::disconnected,
+                fmt::format("channel {}: it ended before the last round did", index));
+  }
+  next_line_.wait(lock,
+                  [&] { return frozen_ || cancelled_ || (line.next != nullptr && !withdrawn_); });
+  if (frozen_) return nullptr;
+  if (cancelled_) return fail(*cancelled_, fmt::format("wait for another channel {}", index));
+  gone = std::exchange(line.last, std::exchange(line.now, std::move(line.next)));
+  line.expects_next = false;
+  Link& last = *line.last;
+  Link& now = *line.now;
+  lock.unlock();
+  lane(index).replaced();
+  // Tells the source that all of it was read. What becomes of a line that is of no use any more is
+  // the source's to notice.
+  (void)last.finish();
+  return &now;
 }
 
 Result<void> PageReceiver::begin_packet(std::uint32_t round) {
@@ -97,6 +144,7 @@ Result<void> PageReceiver::freeze() {
   const std::scoped_lock lock(mutex_);
   if (round_begun_) return fail(Errc::protocol, "the last round has not ended");
   frozen_ = true;
+  next_line_.notify_all();
   return {};
 }
 
@@ -104,8 +152,11 @@ void PageReceiver::withdraw() noexcept {
   std::vector<Link*> links;
   {
     const std::scoped_lock lock(mutex_);
-    for (const auto& link : links_) {
-      if (link) links.push_back(link.get());  // they stay until this ends
+    withdrawn_ = true;  // so that they stay until this ends
+    for (const Line& line : lines_) {
+      for (const auto* link : {&line.last, &line.now, &line.next}) {
+        if (*link) links.push_back(link->get());
+      }
     }
   }
   for (Link* const link : links) link->withdraw();

@@ -36,9 +36,15 @@ class PageReceiver {
   /// whoever reads that at the other end must be there still, or it must be cancelled before.
   ~PageReceiver();
 
-  /// Thread-safe. Starts the thread of a lane, once for each index; ignored after cancel(). Where
-  /// the link can be a target, the lane first lets the source place pages in the memory.
+  /// Thread-safe. Starts the thread of a lane, once for each index; behind expect_another() that
+  /// thread gets another link. Ignored after cancel(), and where none is wanted. Where the link can
+  /// be a target, the lane first lets the source place pages in the memory.
   Result<void> add_lane(std::uint16_t index, std::unique_ptr<Link> link);
+
+  /// Thread-safe. A lane that has a channel is to go on with another one: the next that add_lane()
+  /// brings for it, once the source has finished the one that it has. Errc::protocol where there is
+  /// no such lane, or it waits for one already.
+  Result<void> expect_another(std::uint16_t index);
 
   /// Thread-safe. Wakes every lane.
   void cancel(Errc why) noexcept;
@@ -93,9 +99,18 @@ class PageReceiver {
   /// Marks a run as here. Was any of it here before?
   bool received(const PageRun& run, Arrival arrival);
 
-  void read_lane(std::uint16_t index, Link& link);
+  /// What a lane reads. A lane has three at most, however often its channel is replaced.
+  struct Line {
+    std::unique_ptr<Link> last;  // read to its end; kept until the next one is
+    std::unique_ptr<Link> now;
+    std::unique_ptr<Link> next;  // to go on with
+    bool expects_next = false;
+  };
+
+  void read_lane(std::uint16_t index, Link& first);
+  Result<void> read_line(std::uint16_t index, Link& link);
+  Result<Link*> next_line(std::uint16_t index);
   Result<void> acknowledge_round(std::uint32_t round);
-  Result<void> end_lane(std::uint16_t index) const;
 
   const GuestMemory& memory_;
   Link& control_;
@@ -116,9 +131,11 @@ class PageReceiver {
   std::size_t arrived_ = 0;         // lanes that have ended the round
   bool round_begun_ = false;        // a packet of it has come
   bool frozen_ = false;
+  bool withdrawn_ = false;  // from here on lines stay what they are
+  std::condition_variable next_line_;
   PageBitmap suspect_;  // of what changed while it was sent, and has not come again
   std::optional<Errc> cancelled_;
-  std::vector<std::unique_ptr<Link>> links_;
+  std::vector<Line> lines_;  // of a lane: changed by its thread, and where none is there
   std::vector<std::thread> threads_;
 };
 

@@ -20,9 +20,9 @@ class PageSender {
   /// Waits for the lanes' threads: close() before, and cancel the links unless all is sent.
   ~PageSender();
 
-  /// Starts a lane on a link that outlives this. Lanes are numbered in the order of adding. Where
-  /// the link places pages, blocks until the memory is pinned for it, which takes the first lane as
-  /// long as the memory is large.
+  /// Starts a lane on a link that outlives this, unless LaneEvents::replace gives others. Lanes are
+  /// numbered in the order of adding. Where the link places pages, blocks until the memory is
+  /// pinned for it, which takes the first lane as long as the memory is large.
   Result<void> add_lane(Link& link);
 
   void begin_round(std::uint32_t round, Motion motion);

@@ -73,6 +73,7 @@ LaneReport ReceiveLane::report() const {
           .placed_bytes = placed_bytes(),
           .packets = packets(),
           .resent = damaged_units_.load(std::memory_order_relaxed),
+          .replacements = replacements_.load(std::memory_order_relaxed),
           .times = clock_.times()};
 }
 

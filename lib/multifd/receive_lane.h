@@ -29,6 +29,9 @@ class ReceiveLane {
   /// all lanes are there (PageReceiver::arrive).
   Result<void> take(std::span<const std::byte> header, Link& link);
 
+  /// From here on its packets come on another channel.
+  void replaced() noexcept { replacements_.fetch_add(1, std::memory_order_relaxed); }
+
   /// When the receiver is frozen.
   wire::LaneTranscript transcript() const { return transcript_; }
   std::uint64_t wire_bytes() const noexcept { return wire_bytes_.load(std::memory_order_relaxed); }
@@ -75,6 +78,7 @@ class ReceiveLane {
   std::atomic<std::uint64_t> packets_ = 0;
   std::atomic<std::uint64_t> faults_ = 0;  // pages touched for the first time
   std::atomic<std::uint64_t> damaged_units_ = 0;
+  std::atomic<std::uint64_t> replacements_ = 0;
   LaneClock clock_;
   std::chrono::nanoseconds placing_{};  // of the packet at hand
   bool round_ended_ = false;

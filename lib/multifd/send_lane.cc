@@ -45,26 +45,30 @@ std::size_t next_room(std::size_t room, std::chrono::nanoseconds took) noexcept 
   return took < k_soon ? std::min(room * 2, PacketBuilder::k_most_bytes) : room;
 }
 
+void insist(ZeroCopy zero_copy, const Link& link) noexcept {
+  if (zero_copy == ZeroCopy::on && link.zero_copy()) link.zero_copy()->insist();
+}
+
 }  // namespace
 
 SendLane::SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
                    const LaneOptions& options, std::stop_token unbounded, LaneEvents events)
     : index_(index),
-      link_(link),
       memory_(memory),
       work_(work),
       options_(options),
       unbounded_(std::move(unbounded)),
       events_(std::move(events)),
       places_(link.places()),
-      room_(k_first_bytes) {}
+      room_(k_first_bytes),
+      link_(&link) {}
 
 SendLane::~SendLane() {
   if (thread_.joinable()) thread_.join();
 }
 
 Result<void> SendLane::start() {
-  if (options_.zero_copy == ZeroCopy::on && link_.zero_copy()) link_.zero_copy()->insist();
+  insist(options_.zero_copy, *link_);
   thread_ =
       FERRY_TRY(start_thread(fmt::format("ferry-send-{}", index_).c_str(), [this] { loop(); }));
   return {};
@@ -174,8 +178,9 @@ void SendLane::round_acknowledged() {
 }
 
 std::uint64_t SendLane::zero_copy_fallbacks() const noexcept {
-  const ZeroCopyIo* const io = link_.zero_copy();
-  return counters_.placed_copies.load(std::memory_order_relaxed) +
+  const std::scoped_lock lock(mutex_);
+  const ZeroCopyIo* const io = link_->zero_copy();
+  return fallbacks_before_ + counters_.placed_copies.load(std::memory_order_relaxed) +
          (io == nullptr ? 0 : io->zero_copy_fallbacks());
 }
 
@@ -187,6 +192,10 @@ LaneReport SendLane::report() const {
                     .resent = counters_.resent_units.load(std::memory_order_relaxed),
                     .zero_copy_fallbacks = zero_copy_fallbacks(),
                     .times = counters_.clock.times()};
+  {
+    const std::scoped_lock lock(mutex_);
+    report.replacements = replacements_;
+  }
   // A lane that waits for the receiver has no work, either: it is one and the same time.
   report.times.idle = std::max(report.times.idle - report.times.receiver, {});
   return report;
@@ -204,7 +213,11 @@ void SendLane::loop() {
 Result<void> SendLane::attach() {
   const auto is_mapped = [](const MemoryRegion& region) { return region.host != nullptr; };
   if (!places_ || !std::ranges::any_of(memory_.regions(), is_mapped)) return {};
-  auto attached = link_.attach(memory_);
+  {
+    const std::scoped_lock lock(mutex_);
+    if (mapped_ == Mapped::copied) return {};  // on a link before this one
+  }
+  auto attached = link_->attach(memory_);
   if (attached || attached.error().code != Errc::system) return attached;
   packet_.copy_mapped();
   {
@@ -265,13 +278,13 @@ Result<void> SendLane::obey(const Order& order) {
   if (order.runs.empty()) {
     // Settled before and not behind it, and so is what is sent again: a lane at the other side
     // stops to read when its round is over, and may have pinned what others are waiting for.
-    if (places_) FERRY_TRY(link_.settle());
+    if (places_) FERRY_TRY(link_->settle());
     FERRY_TRY(send_packet(wire::k_end_round, 0));
     {
       const std::scoped_lock lock(mutex_);
       ended_round_at_ = Clock::now();
     }
-    return link_.flush();  // the peer answers this round anyway: the wait costs nothing
+    return link_->flush();  // the peer answers this round anyway: the wait costs nothing
   }
   for (const PageRun& run : order.runs) {
     FERRY_TRY(add({.run = run}, wire::k_resend, order.attempt));
@@ -280,12 +293,33 @@ Result<void> SendLane::obey(const Order& order) {
   return send_packet(wire::k_resend, order.attempt);
 }
 
+/// Between two packets, of which the second is to go in this round: so the receiver, which takes
+/// what comes on the new link for what follows on the old one, has it before the round is over.
+Result<void> SendLane::renew_link() {
+  if (!events_.replace || !packet_.empty() || !link_->worn()) return {};
+  const auto begin = Clock::now();
+  Link* const next = FERRY_TRY(events_.replace(index_));
+  counters_.clock.add({.socket = Clock::now() - begin});
+  if (next == nullptr) return {};
+  {
+    const std::scoped_lock lock(mutex_);
+    if (const ZeroCopyIo* const io = link_->zero_copy()) {
+      fallbacks_before_ += io->zero_copy_fallbacks();
+    }
+    link_ = next;
+    ++replacements_;
+  }
+  insist(options_.zero_copy, *link_);
+  return attach();
+}
+
 Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned attempt) {
   if (work.piece) {
     FERRY_TRY(send_packet(flags, attempt));
     return send_state(work.piece, attempt);
   }
   if (work.content == Content::zeros) {
+    FERRY_TRY(renew_link());
     if (packet_.add_zeros(work.run)) return {};
     FERRY_TRY(send_packet(flags, attempt));
     packet_.add_zeros(work.run);
@@ -294,8 +328,9 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
   const MemoryRegion& region = *FERRY_TRY(memory_.check(work.run));
   const std::uint64_t rate = options_.bandwidth ? options_.bandwidth->bytes_per_second() : 0;
   for (PageRun rest = work.run; rest.length > 0;) {
+    FERRY_TRY(renew_link());
     FERRY_TRY(stage(region));
-    packet_.set_room(std::min(room_for(rate, link_), room_));
+    packet_.set_room(std::min(room_for(rate, *link_), room_));
     const std::uint64_t taken = FERRY_TRY(packet_.add(region, rest));
     if (packet_.full()) FERRY_TRY(send_packet(flags, attempt));
     rest.offset += taken;
@@ -307,7 +342,7 @@ Result<void> SendLane::add(const PageWork& work, std::uint32_t flags, unsigned a
 /// What is put from a buffer needs one of the link's, another for each packet.
 Result<void> SendLane::stage(const MemoryRegion& region) {
   if (!places_ || packet_.has_loan() || !packet_.stages(region)) return {};
-  packet_.lend(FERRY_TRY(link_.staging()));
+  packet_.lend(FERRY_TRY(link_->staging()));
   return {};
 }
 
@@ -358,6 +393,7 @@ Result<void> SendLane::put(const wire::EncodedHeader& header) {
 /// A piece of device state is a packet by itself, and no link places it: it belongs into no memory.
 Result<void> SendLane::send_state(const std::shared_ptr<const PackedPiece>& piece,
                                   unsigned attempt) {
+  FERRY_TRY(renew_link());
   const auto begin = Clock::now();
   const auto bytes = piece->bytes();
   const auto length = static_cast<std::uint32_t>(bytes.size());
@@ -380,7 +416,7 @@ Result<void> SendLane::send_state(const std::shared_ptr<const PackedPiece>& piec
   }
   counters_.wire_bytes.fetch_add(encoded.bytes.size() + length, std::memory_order_relaxed);
   const std::array message{piece_of(encoded.bytes), piece_of(bytes)};
-  return timed(encoded.bytes.size() + length, spent, [&] { return link_.write(message); });
+  return timed(encoded.bytes.size() + length, spent, [&] { return link_->write(message); });
 }
 
 /// Writes, within the bound on bandwidth, and adds to the account what it took.
@@ -392,10 +428,10 @@ Result<void> SendLane::timed(std::size_t bytes, LaneTimes spent, Write write) {
     spent.bandwidth = Clock::now() - begin;
   }
   const TimeSpan stretch;
-  const auto encrypted_before = encrypting(link_.crypto_clock());
+  const auto encrypted_before = encrypting(link_->crypto_clock());
   auto written = write();
   room_ = next_room(room_, stretch.wall());
-  spent += stretch.in_channel(encrypting(link_.crypto_clock()) - encrypted_before);
+  spent += stretch.in_channel(encrypting(link_->crypto_clock()) - encrypted_before);
   counters_.clock.add(spent);
   return written;
 }
@@ -405,16 +441,16 @@ Result<void> SendLane::timed(std::size_t bytes, LaneTimes spent, Write write) {
 Result<void> SendLane::write(const wire::EncodedHeader& header) {
   std::vector<iovec> message{piece_of(header.bytes)};
   if ((packet_.header().flags & wire::k_placed) != 0) {
-    FERRY_TRY(link_.put(packet_.header(), packet_.payload()));
-    if ((packet_.header().flags & wire::k_resend) != 0) FERRY_TRY(link_.settle());
-    return link_.write(message);
+    FERRY_TRY(link_->put(packet_.header(), packet_.payload()));
+    if ((packet_.header().flags & wire::k_resend) != 0) FERRY_TRY(link_->settle());
+    return link_->write(message);
   }
   const bool lend = packet_.all_in_place() && options_.zero_copy != ZeroCopy::off;
-  if (lend && link_.zero_copy() && link_.zero_copy()->worthwhile()) {
-    return link_.write(message, packet_.payload());
+  if (lend && link_->zero_copy() && link_->zero_copy()->worthwhile()) {
+    return link_->write(message, packet_.payload());
   }
   message.insert(message.end(), packet_.payload().begin(), packet_.payload().end());
-  return link_.write(message);
+  return link_->write(message);
 }
 
 }  // namespace ferry

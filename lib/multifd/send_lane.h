@@ -48,6 +48,9 @@ struct LaneEvents {
   /// Memory cannot be put from where it lies, and why: it is copied first. Once a lane. Empty:
   /// nobody hears it.
   std::function<void(const Error&)> copies_instead{};
+  /// The link of this lane is worn. Gives another one, behind what was written to it, and keeps it
+  /// until it is asked for the next; null: there is none. Blocks. Empty: there never is.
+  std::function<Result<Link*>(std::uint16_t lane)> replace{};
 };
 
 /// Counters of one lane. Written by its thread, read by any: relaxed, each for itself.
@@ -68,6 +71,9 @@ struct SendCounters {
 /// Over a link that places, the payload of a packet is put straight into the peer's memory, and the
 /// packet says so. Mapped memory is put from where it lies, and copied first where too little of it
 /// can be pinned; memory behind a descriptor is read into the link's staging buffers.
+///
+/// No packet is begun on a link that is worn, where there is another (LaneEvents::replace). To the
+/// lane that is all: its packets go on with their numbers, what is refused there comes again here.
 class SendLane {
  public:
   SendLane(std::uint16_t index, Link& link, const GuestMemory& memory, WorkQueue& work,
@@ -126,6 +132,7 @@ class SendLane {
   Result<void> serve();
   Result<void> obey(const Order& order);
   Result<void> add(const PageWork& work, std::uint32_t flags, unsigned attempt);
+  Result<void> renew_link();
   Result<void> stage(const MemoryRegion& region);
   wire::EncodedHeader number(wire::PacketHeader& header, unsigned attempt);
   Result<void> send_packet(std::uint32_t flags, unsigned attempt);
@@ -140,7 +147,6 @@ class SendLane {
   std::optional<PageWork> wait_for_work();
 
   const std::uint16_t index_;
-  Link& link_;
   const GuestMemory& memory_;
   WorkQueue& work_;
   const LaneOptions options_;
@@ -153,6 +159,9 @@ class SendLane {
   std::size_t room_;      // likewise: what the line lets a packet have, in bytes
 
   mutable std::mutex mutex_;  // guards the rest, which other threads touch too
+  Link* link_;                // changed by the lane's thread, which reads it without the lock
+  std::uint64_t replacements_ = 0;
+  std::uint64_t fallbacks_before_ = 0;  // of the links before this one
   std::uint32_t round_ = 0;
   Motion motion_ = Motion::still;
   Mapped mapped_ = Mapped::in_place;

@@ -98,6 +98,15 @@ Result<void> Admission::announce(std::uint16_t first, std::uint16_t count) {
   return {};
 }
 
+Result<void> Admission::reopen(std::uint16_t index) {
+  const std::scoped_lock lock(mutex_);
+  if (index >= present_.size() || !present_[index]) {
+    return fail(Errc::protocol, fmt::format("replace channel {}: it is not there", index));
+  }
+  present_.reset(index);
+  return {};
+}
+
 void Admission::end() {
   const std::scoped_lock lock(mutex_);
   ended_ = true;

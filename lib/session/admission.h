@@ -12,7 +12,7 @@
 namespace ferry {
 
 /// Admits one session: its control (or solo) channel, and the page channels that it has announced,
-/// each once. Everybody else is refused, with the reason. Thread-safe.
+/// each once, unless it is reopened. Everybody else is refused, with the reason. Thread-safe.
 class Admission {
  public:
   /// An answer of Verdict::accepted is a promise: the place is taken, until withdraw(). `binding`
@@ -27,6 +27,10 @@ class Admission {
   /// The control channel has announced these. Errc::protocol where it had done so before, or they
   /// are out of bounds.
   Result<void> announce(std::uint16_t first, std::uint16_t count);
+
+  /// The channel of this index is to have a successor: one more is admitted. Errc::protocol where
+  /// there is none yet to succeed.
+  Result<void> reopen(std::uint16_t index);
 
   /// Is there a session, or has there been one?
   bool begun() const;

@@ -199,6 +199,15 @@ Result<void> Destination::on(const wire::AddChannels& frame) {
   return conversation_->send(wire::ChannelsAck{.first = frame.first, .count = frame.count});
 }
 
+Result<void> Destination::on(const wire::ReplaceChannel& frame) {
+  if (solo_ || state_ != DestinationState::receiving || lanes_ == 0) {
+    return fail(Errc::protocol, "replace channel: not now");
+  }
+  FERRY_TRY(pages_->expect_another(frame.lane));
+  FERRY_TRY(rendezvous_->admission().reopen(frame.lane));
+  return conversation_->send(wire::ChannelsAck{.first = frame.lane, .count = 1});
+}
+
 void Destination::receive_pages(unsigned lanes) {
   auto pages = std::make_shared<PageReceiver>(
       memory_, lanes, conversation_->link(),
@@ -398,6 +407,7 @@ void Destination::add_to(Report& report) const {
   report.rounds = totals.rounds;
   report.packets = totals.packets;
   report.lanes = pages_->lane_reports();
+  for (const LaneReport& lane : report.lanes) report.replacements += lane.replacements;
 }
 
 }  // namespace ferry

@@ -48,6 +48,7 @@ class Destination {
   Result<void> receive();
   Result<void> on(const wire::LayoutFrame& frame);
   Result<void> on(const wire::AddChannels& frame);
+  Result<void> on(const wire::ReplaceChannel& frame);
   Result<void> on(const wire::Prepare& frame);
   Result<void> on(const wire::Commit& frame);
   template <class Frame>

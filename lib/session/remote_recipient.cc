@@ -19,7 +19,10 @@ RemoteRecipient::RemoteRecipient(Runtime& runtime, const GuestMemory& memory,
       session_(fresh_session_id()),
       sender_(memory, {.zero_copy = options.zero_copy, .bandwidth = options.bandwidth},
               {.failed = [this](Error error) { conversation_->fail(std::move(error)); },
-               .copies_instead = [this](const Error& why) { copies_instead(why); }}) {}
+               .copies_instead = [this](const Error& why) { copies_instead(why); },
+               .replace = [this](std::uint16_t lane) -> Result<Link*> {
+                 return lines_ ? lines_->replace(lane) : nullptr;
+               }}) {}
 
 RemoteRecipient::~RemoteRecipient() = default;
 
@@ -69,6 +72,15 @@ Result<void> RemoteRecipient::converse(std::unique_ptr<Channel> channel) {
   };
   conversation_ = std::make_unique<Conversation>(
       runtime_.loop(), std::move(channel), std::move(role), options_.timeout, options_.observer);
+  if (transport_ != nullptr) {
+    lines_.emplace(runtime_.loop(), *conversation_,
+                   PageLines::Way{.transport = *transport_,
+                                  .to = to_,
+                                  .session = session_,
+                                  .secret = secret_,
+                                  .features = features_,
+                                  .timeout = options_.timeout});
+  }
   return conversation_->start(stop_);
 }
 
@@ -89,25 +101,9 @@ Result<void> RemoteRecipient::open_lanes() {
   FERRY_TRY(conversation_->expect<wire::ChannelsAck>());
   round_trip_ = Clock::now() - asked_at;  // the receiver has hardly anything to do for it
 
-  const auto deadline = Clock::now() + options_.timeout;
-  std::vector<Task<Greeted>> dials;
-  for (std::uint16_t index = 0; index < count; ++index) {
-    const wire::Hello hello{.session = session_, .role = wire::Role::page, .index = index};
-    dials.push_back(dial(runtime_.loop(), *transport_, to_, hello, secret_, deadline));
-  }
-  auto lanes = FERRY_TRY(block_on(runtime_.loop(), runtime_.loop().all(std::move(dials)), stop_));
-
-  {
-    const std::scoped_lock lock(mutex_);
-    for (Greeted& lane : lanes) {
-      Link& link = *links_.emplace_back(
-          std::make_unique<Link>(std::move(lane.channel), conversation_->liveness()));
-      if (cut_) link.cancel(Errc::cancelled);
-    }
-  }
-  // The list, which does not change any more, is not locked: memory is pinned here, before a round
-  // begins that is watched for pages that stand still.
-  for (const auto& link : links_) FERRY_TRY(sender_.add_lane(*link));
+  FERRY_TRY(lines_->open(count));
+  // Memory is pinned here, before a round begins that is watched for pages that stand still.
+  for (std::uint16_t lane = 0; lane < count; ++lane) FERRY_TRY(sender_.add_lane(lines_->of(lane)));
   return {};
 }
 
@@ -334,7 +330,7 @@ void RemoteRecipient::end() {
   patience_.reset();
   end_of_state_.reset();
   sender_.close();
-  for (const auto& link : links_) (void)link->finish();
+  if (lines_) lines_->finish();
   conversation_->end();
 }
 
@@ -353,6 +349,9 @@ Result<bool> RemoteRecipient::intercept(const wire::ControlFrame& frame) {
     FERRY_TRY(sender_.state_acknowledged(*kept));
     return true;
   }
+  if (const auto* may_come = std::get_if<wire::ChannelsAck>(&frame)) {
+    return lines_ && lines_->answered(*may_come);
+  }
   const auto* nak = std::get_if<wire::Nak>(&frame);
   if (nak == nullptr) return false;
   FERRY_TRY(sender_.resend(*nak));
@@ -367,9 +366,7 @@ void RemoteRecipient::copies_instead(const Error& why) {
 
 void RemoteRecipient::cut(Errc why) {
   sender_.close();
-  const std::scoped_lock lock(mutex_);
-  cut_ = true;
-  for (const auto& link : links_) link->cancel(why);
+  if (lines_) lines_->cut(why);
 }
 
 /// The peer's word, and no more than there is: what only grows and has an end cannot pretend to
@@ -411,6 +408,7 @@ void RemoteRecipient::add_to(Report& report) const {
   report.cipher = info_.cipher;
   report.kernel_tls = info_.kernel_tls;
   report.lanes = sender_.lane_reports();
+  for (const LaneReport& lane : report.lanes) report.replacements += lane.replacements;
   const std::scoped_lock lock(mutex_);
   report.limit = what_limited(report.lanes, receiver_);
 }

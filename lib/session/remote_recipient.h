@@ -12,6 +12,7 @@
 #include "ferry/runtime.h"
 #include "multifd/page_sender.h"
 #include "session/conversation.h"
+#include "session/page_lines.h"
 #include "session/precopy_gauge.h"
 #include "session/progress_watch.h"
 #include "session/recipient.h"
@@ -93,12 +94,10 @@ class RemoteRecipient final : public Recipient, private StateSink {
 
   std::unique_ptr<Conversation> conversation_;
 
-  // Guards the links' list, which cut() may walk on any thread, and the next two.
   mutable std::mutex mutex_;
-  bool cut_ = false;
-  std::optional<wire::LaneTimesFrame> receiver_;  // where its lanes' time went
-  std::vector<std::unique_ptr<Link>> links_;
-  std::atomic<bool> warned_ = false;  // guards nothing else
+  std::optional<wire::LaneTimesFrame> receiver_;  // where its lanes' time went; guarded by mutex_
+  std::optional<PageLines> lines_;                // none on a solo channel
+  std::atomic<bool> warned_ = false;              // guards nothing else
   PageSender sender_;
   std::uint32_t round_ = 0;          // the last that was begun for pages
   bool state_round_ = false;         // the one behind it has begun, with device state

@@ -33,6 +33,7 @@ enum class FrameType : std::uint16_t {
   state_piece = 15,
   state_end = 16,
   state_ack = 17,
+  replace_channel = 18,
   lane_times = k_optional_frame | 1,
 };
 
@@ -60,6 +61,7 @@ constexpr std::array k_kinds = {
     FrameKind{FrameType::state_piece, "state-piece"},
     FrameKind{FrameType::state_end, "state-end"},
     FrameKind{FrameType::state_ack, "state-ack"},
+    FrameKind{FrameType::replace_channel, "replace-channel"},
     FrameKind{FrameType::lane_times, "lane-times"},
 };
 static_assert(k_kinds.size() + 1 == std::variant_size_v<ControlFrame>);
@@ -199,6 +201,7 @@ void write_fields(ByteWriter& out, const StateAck& frame) {
   out.u16(frame.lane);
   out.u64(frame.sequence);
 }
+void write_fields(ByteWriter& out, const ReplaceChannel& frame) { out.u16(frame.lane); }
 void write_fields(ByteWriter& out, const LaneTimesFrame& frame) {
   out.u64(frame.waiting);
   out.u64(frame.copying);
@@ -330,6 +333,12 @@ Result<ControlFrame> read_state_ack(ByteReader& in) {
   return frame;
 }
 
+Result<ControlFrame> read_replace_channel(ByteReader& in) {
+  const ReplaceChannel frame{in.u16()};
+  if (frame.lane < k_max_channels) return frame;
+  return refuse(FrameType::replace_channel, fmt::format("lane {}", frame.lane));
+}
+
 Result<ControlFrame> read_lane_times(ByteReader& in) {
   LaneTimesFrame frame;
   frame.waiting = in.u64();
@@ -385,6 +394,8 @@ Result<ControlFrame> read_fields(ByteReader& in, std::uint16_t type) {
       return read_state_end(in);
     case FrameType::state_ack:
       return read_state_ack(in);
+    case FrameType::replace_channel:
+      return read_replace_channel(in);
     case FrameType::lane_times:
       return read_lane_times(in);
   }

@@ -137,6 +137,12 @@ struct StateAck {
   std::uint64_t sequence = 0;
   friend bool operator==(const StateAck&, const StateAck&) = default;
 };
+/// source -> destination, within a round: another channel will say Hello for this lane, which goes
+/// on there where its own one finishes. Answered by a ChannelsAck of this one channel.
+struct ReplaceChannel {
+  std::uint16_t lane = 0;
+  friend bool operator==(const ReplaceChannel&, const ReplaceChannel&) = default;
+};
 /// destination -> source, before Ready, to be ignored by who does not know it: where the time of
 /// all receiving lanes went, in microseconds.
 struct LaneTimesFrame {
@@ -157,7 +163,7 @@ struct Unknown {
 using ControlFrame =
     std::variant<LayoutFrame, LayoutAck, AddChannels, ChannelsAck, RoundAck, Nak, Suspects,
                  Heartbeat, Prepare, Ready, Commit, Started, Abort, StateSectionFrame, StatePiece,
-                 StateEnd, StateAck, LaneTimesFrame, Unknown>;
+                 StateEnd, StateAck, ReplaceChannel, LaneTimesFrame, Unknown>;
 
 /// A frame's type has this bit where a side that does not know it must ignore it; without it,
 /// refuse.

@@ -27,10 +27,12 @@ enum class Role : std::uint16_t {
 /// it knows.
 inline constexpr std::uint32_t k_known_critical_features = 0;
 enum OptionalFeatures : std::uint32_t {
-  k_device_state = 1u << 0,    ///< state-section, state-piece, state-end
-  k_state_on_lanes = 1u << 1,  ///< packets with the flag state; state-ack
+  k_device_state = 1u << 0,       ///< state-section, state-piece, state-end
+  k_state_on_lanes = 1u << 1,     ///< packets with the flag state; state-ack
+  k_replaced_channels = 1u << 2,  ///< replace-channel
 };
-inline constexpr std::uint32_t k_known_optional_features = k_device_state | k_state_on_lanes;
+inline constexpr std::uint32_t k_known_optional_features =
+    k_device_state | k_state_on_lanes | k_replaced_channels;
 
 /// What the side that connected says first.
 struct Hello {
@@ -38,7 +40,7 @@ struct Hello {
   std::uint16_t version_max = k_version_max;
   SessionId session{};
   Role role = Role::control;
-  std::uint16_t index = 0;    ///< of a page channel: 0 to 254
+  std::uint16_t index = 0;    ///< of a page channel: its lane, 0 to 254
   std::uint32_t path_id = 0;  ///< which network path, where there are several
   std::uint32_t critical_features = 0;
   std::uint32_t optional_features = 0;

@@ -396,12 +396,18 @@ TEST_F(TlsResumption, WithTls12ALineEndsBeforeItsKeyProtectsTooMuch) {
   TlsOptions options;
   options.folder = folder_.path();
   options.version = TlsVersion::v1_2;
-  options.records_per_key = 5;
+  options.records_per_key = 16;
   const auto tls = make_tls_transport(options);
   auto lines = runner_.run(meet_twice(runner_.loop(), *tls));
   ASSERT_TRUE(lines) << text_of(lines);
   Channel& client = *lines->front().client;
-  EXPECT_TRUE(write_all(client, noise(5 * 16 * 1024, 3)));
+  const Wear* const wear = client.facets().wear;
+  ASSERT_NE(wear, nullptr);
+  EXPECT_TRUE(write_all(client, noise(13 * 16 * 1024, 3)));
+  EXPECT_FALSE(wear->worn());
+  EXPECT_TRUE(write_all(client, noise(16 * 1024, 3)));
+  EXPECT_TRUE(wear->worn()) << "seven eighths have gone";
+  EXPECT_TRUE(write_all(client, noise(2 * 16 * 1024, 3)));
   const auto more = write_all(client, "x");
   EXPECT_EQ(code_of(more), Errc::unsupported);
   EXPECT_THAT(text_of(more), HasSubstr("its TLS key has protected as much as it may"));
@@ -416,6 +422,7 @@ TEST_F(TlsResumption, TheKernelEncryptsWhereItWasAskedToAndCanAndElseAWarningIsT
   ASSERT_TRUE(lines) << text_of(lines);
   for (Ends& ends : *lines) {
     EXPECT_EQ(ends.client->info().kernel_tls, ends.client->info().shortfall.empty());
+    EXPECT_EQ(ends.client->info().kernel_tls, ends.client->facets().wear != nullptr);
     const std::string sent = noise(3'000'000, 5);
     std::jthread writer([&] { EXPECT_TRUE(write_all(*ends.server, sent)); });
     const auto got = read_all(*ends.client, sent.size());

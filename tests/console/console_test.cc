@@ -173,6 +173,7 @@ TEST_F(ConsoleTest, JsonSaysEverythingAsEvents) {
   EXPECT_EQ(all[3]["throughput_bytes_per_second"], double(std::uint64_t{2} << 30));
   EXPECT_EQ(all[3]["resent"], 3);
   EXPECT_EQ(all[3]["suspect"], 0);
+  EXPECT_EQ(all[3]["replacements"], 0);
   EXPECT_EQ(all[3]["zero_copy_fallbacks"], 0);
   EXPECT_EQ(all[3]["verify"], "pages");
   EXPECT_GT(all[3]["peak_memory_bytes"], 1 << 20);
@@ -218,6 +219,9 @@ TEST_F(ConsoleTest, TheLastLineSaysWhatWasProved) {
   EXPECT_THAT(done_text(outcome.report), HasSubstr("digest of all memory equal too"));
   outcome.report.resent = 3;
   EXPECT_THAT(done_text(outcome.report), HasSubstr("3 damaged and sent again"));
+  EXPECT_THAT(done_text(outcome.report), Not(HasSubstr("worn")));
+  outcome.report.replacements = 4;
+  EXPECT_THAT(done_text(outcome.report), HasSubstr(", 4 channels worn and replaced"));
 }
 
 TEST_F(ConsoleTest, QuietSaysErrorsAndTheAddressAlone) {

@@ -33,6 +33,7 @@ Report some_report() {
                    .placed_bytes = 1 << 19,
                    .packets = 9,
                    .resent = 2,
+                   .replacements = 3,
                    .times = {.checksum = 3ms, .socket = 2500us}}};
   report.state_bytes = 77;
   report.state_sections = 2;
@@ -68,6 +69,7 @@ TEST(ReportJson, HasEveryRoundEveryPartOfTheDowntimeAndEveryLane) {
   EXPECT_EQ(report["lanes"][0]["ms"].size(), 10u);
   EXPECT_EQ(report["lanes"][0]["resent"], 2);
   EXPECT_EQ(report["lanes"][0]["placed_bytes"], 1 << 19);
+  EXPECT_EQ(report["lanes"][0]["replacements"], 3);
   EXPECT_EQ(report["throttle"], 20);
   EXPECT_EQ(report["state_bytes"], 77);
   EXPECT_EQ(report["state_sections"], 2);
@@ -84,6 +86,7 @@ TEST(ReportText, SaysItInLines) {
   EXPECT_THAT(text, HasSubstr(", 3 suspect\n"));
   EXPECT_THAT(text, HasSubstr("round 1, guest paused: "));
   EXPECT_THAT(text, HasSubstr("downtime 12.0 ms: pause 1.0, memory 4.0, prepare 7.0\n"));
+  EXPECT_THAT(text, HasSubstr("lane 0: 1.00 MiB on the line of 4 channels in 9 packets"));
   EXPECT_THAT(text, HasSubstr("ms: checksum 3.0, socket 2.5\n"));
   EXPECT_THAT(text, HasSubstr("limited by the line: blocked on the socket, 45 % of lane time\n"));
   EXPECT_THAT(report_text({}), Not(HasSubstr("downtime")));

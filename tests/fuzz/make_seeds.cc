@@ -128,6 +128,7 @@ std::vector<std::pair<std::string, wire::ControlFrame>> all_frames() {
       {"state-piece", wire::StatePiece{Bytes(7, std::byte{1})}},
       {"state-end", wire::StateEnd{7, state_checksum(Bytes(7, std::byte{1}))}},
       {"state-ack", wire::StateAck{1, 12}},
+      {"replace-channel", wire::ReplaceChannel{1}},
       {"lane-times", wire::LaneTimesFrame{1, 2, 3, 4, 5, 6}},
   };
 }
@@ -289,6 +290,14 @@ void make_sessions(const fs::path& all) {
   add(two, 0, encode(wire::Prepare{transcript_of(2), {}}));
   add(two, 0, encode(wire::Commit{transcript_of(2), k_token}));
   corpus.add("two-lanes", input_of({.steps = two}));
+
+  std::vector<Step> replaced = greeting(1);
+  add(replaced, 1, packet(0, wire::k_stable, 2, 100));
+  add(replaced, 0, encode(wire::ReplaceChannel{0}));
+  add(replaced, 2, encode(hello_of(wire::Role::page, 0)));
+  add(replaced, 0, encode(wire::ReplaceChannel{0}));
+  add(replaced, 2, packet(1, wire::k_end_round, 0, 0));
+  corpus.add("replaced", input_of({.steps = replaced}));
 
   std::vector<Step> aborted = greeting(2);
   add(aborted, 1, packet(0, wire::k_stable, 1, 0));

@@ -1,6 +1,6 @@
 #!/bin/bash
-# ktls_test.sh CONFORMANCE_TEST CHANNELS_TEST MIGRATE_SEND MIGRATE_RECV: kernel TLS, where there is one. The
-# kernel's own counters say who encrypted.
+# ktls_test.sh CONFORMANCE_TEST CHANNELS_TEST SESSION_TEST MIGRATE_SEND MIGRATE_RECV: kernel TLS, where there
+# is one. The kernel's own counters say who encrypted.
 set -euo pipefail
 lab=$(cd "$(dirname "$0")" && pwd)
 if [ "$1" != inside ]; then
@@ -9,8 +9,9 @@ fi
 shift
 conformance_test=$1
 channels_test=$2
-send=$3
-receive=$4
+session_test=$3
+send=$4
+receive=$5
 cd "$TMPDIR"
 
 # How many lines the kernel has sent for, by itself.
@@ -28,6 +29,11 @@ channel_keeps_its_promises() {
   tests_run conformance 30
   "$channels_test" --gtest_filter='TlsResumption.TheKernelEncrypts*' > channels || { cat channels; return 1; }
   tests_run channels 1
+}
+
+worn_channels_are_replaced() {
+  "$session_test" --gtest_filter='*ReplacedTls*/TheKernel' > session || { cat session; return 1; }
+  tests_run session 3
 }
 
 certificates() {
@@ -76,6 +82,7 @@ head -c 3000000 /dev/urandom > guest.img
 truncate -s 9000001 guest.img
 certificates
 channel_keeps_its_promises
+worn_channels_are_replaced
 # Three channels, and two ends each.
 move by-a-key 6 true --ktls
 move unasked 0 false

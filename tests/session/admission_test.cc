@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "ferry/result.h"
 
 namespace ferry {
@@ -18,6 +20,10 @@ wire::Hello hello(Role role, std::uint16_t index = 0, int session = 1) {
   hello.role = role;
   hello.index = index;
   return hello;
+}
+
+std::optional<Errc> code_of(const Result<void>& result) {
+  return result ? std::nullopt : std::optional(result.error().code);
 }
 
 /// With its control channel, and pages 0 to `channels` - 1 announced.
@@ -81,6 +87,23 @@ TEST(Admission, AcceptsEachAnnouncedChannelOnce) {
     const wire::HelloAck ack = admission.admit(hello(Role::page, index));
     EXPECT_EQ(ack.verdict, unannounced) << index;
     EXPECT_THAT(ack.reason, HasSubstr("is there already"));
+  }
+}
+
+TEST(Admission, ReopensTheIndexOfAChannelThatIsThereForOneMore) {
+  Admission admission;
+  open(admission, 2);
+  EXPECT_EQ(code_of(admission.reopen(0)), Errc::protocol) << "nobody has come yet";
+  ASSERT_EQ(admission.admit(hello(Role::page, 0)).verdict, accepted);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(admission.reopen(0));
+    EXPECT_EQ(code_of(admission.reopen(0)), Errc::protocol) << "one at a time";
+    EXPECT_EQ(admission.admit(hello(Role::page, 0, 2)).verdict, stranger);
+    EXPECT_EQ(admission.admit(hello(Role::page, 0)).verdict, accepted);
+    EXPECT_EQ(admission.admit(hello(Role::page, 0)).verdict, unannounced);
+  }
+  for (const std::uint16_t index : {2, 254, 255, 65535}) {
+    EXPECT_EQ(code_of(admission.reopen(index)), Errc::protocol) << index;
   }
 }
 

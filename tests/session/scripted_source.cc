@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "multifd/lane_transcript.h"
 
@@ -38,6 +39,17 @@ void ScriptedSource::greet() {
 wire::HelloAck ScriptedSource::connect_page(std::uint16_t index) {
   lanes_.push_back({.peer = connect_to(runtime_, uri_)});
   return lanes_.back().peer.introduce(hello(wire::Role::page, index));
+}
+
+void ScriptedSource::replace(std::uint16_t lane) { replace_and_keep(lane).finish(); }
+
+Peer ScriptedSource::replace_and_keep(std::uint16_t lane) {
+  control_.say(wire::ReplaceChannel{lane});
+  EXPECT_EQ(control_.hear<wire::ChannelsAck>(), (wire::ChannelsAck{.first = lane, .count = 1}));
+  Peer next = connect_to(runtime_, uri_);
+  EXPECT_EQ(next.introduce(hello(wire::Role::page, lane)).verdict,
+            wire::HelloAck::Verdict::accepted);
+  return std::exchange(lanes_.at(lane).peer, std::move(next));
 }
 
 void ScriptedSource::open(const Layout& layout, std::uint16_t channels) {
@@ -76,6 +88,10 @@ bool ScriptedSource::end_round(std::uint16_t channel) {
   wire::PacketHeader header;
   header.flags = wire::k_end_round;
   return packet(channel, header);
+}
+
+void ScriptedSource::heard(const wire::Nak& nak) {
+  record_verdict(lanes_.at(nak.lane).transcript, nak);
 }
 
 void ScriptedSource::send_all(const Mappings& memory) {

@@ -24,12 +24,20 @@ class ScriptedSource {
   /// Connects a page channel and says its Hello.
   wire::HelloAck connect_page(std::uint16_t index);
 
+  /// Announces another channel for a lane, and connects it. The lane goes on there; the one that it
+  /// had is finished, unless it is given back.
+  void replace(std::uint16_t lane);
+  Peer replace_and_keep(std::uint16_t lane);
+
   /// Packets of `round` on a channel. Only what is numbered and counted is filled in.
   bool packet(std::uint16_t channel, wire::PacketHeader header,
               std::span<const std::byte> payload = {});
   bool data(std::uint16_t channel, const PageRun& run, std::span<const std::byte> bytes);
   bool zeros(std::uint16_t channel, const PageRun& run);
   bool end_round(std::uint16_t channel);
+
+  /// What a NAK adds to the transcript.
+  void heard(const wire::Nak& nak);
 
   /// All memory of a guest in one round, on the first channel, and its acknowledgement.
   void send_all(const Mappings& memory);

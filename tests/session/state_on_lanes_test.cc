@@ -198,7 +198,7 @@ TEST(StateOnLanes, StaysOnTheControlChannelForAReceiverThatKnowsNoOtherWay) {
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
   auto [hello, control, page] = door.accept_source(wire::k_device_state);
-  EXPECT_EQ(hello.optional_features, wire::k_device_state | wire::k_state_on_lanes);
+  EXPECT_EQ(hello.optional_features, wire::k_known_optional_features);
   control.hear<wire::StateSectionFrame>();
   for (std::size_t piece = 0; piece < 2 * k_mib / k_state_piece_bytes; ++piece) {
     control.hear<wire::StatePiece>();

@@ -65,6 +65,7 @@ const std::vector<Golden>& goldens() {
        "46525943 22000000 1000 0500000000000000 0807060504030201 1c42aba91529f08e"},
       {StateAck{1, 12}, "state-ack",
        "46525943 1c000000 1100 0100 0c00000000000000 9c2fed5abd57e4a1"},
+      {ReplaceChannel{3}, "replace-channel", "46525943 14000000 1200 0300 dc79bfdb13ae8a3e"},
       {LaneTimesFrame{1, 2, 3, 4, 5, 6}, "lane-times",
        "46525943 42000000 0180 0100000000000000 0200000000000000 0300000000000000"
        "0400000000000000 0500000000000000 0600000000000000 f0ed96257cb17786"},
@@ -147,6 +148,15 @@ TEST(ControlChannels, AreOneAtLeastAnd255AtMost) {
     EXPECT_TRUE(is_refused(channels(type, k_max_channels + 1, 65535)));
     EXPECT_TRUE(is_refused(channels(type, 65535, 1))) << "would be 0 in 16 bits";
   }
+}
+
+TEST(ControlChannels, AreReplacedOnALaneThatCanBe) {
+  const auto of_lane = [](std::uint16_t lane) {
+    return frame(18, [lane](ByteWriter& out) { out.u16(lane); });
+  };
+  EXPECT_TRUE(decode_control(of_lane(k_max_channels - 1)));
+  EXPECT_TRUE(is_refused(of_lane(k_max_channels)));
+  EXPECT_TRUE(is_refused(of_lane(65535)));
 }
 
 // NAKs and suspects.

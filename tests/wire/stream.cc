@@ -86,6 +86,9 @@ struct FrameWords {
   std::string operator()(const StateEnd& frame) const {
     return fmt::format(" length {} checksum {:016x}", frame.length, frame.checksum);
   }
+  std::string operator()(const ReplaceChannel& frame) const {
+    return fmt::format(" lane {}", frame.lane);
+  }
   std::string operator()(const StateAck& frame) const {
     return fmt::format(" lane {} sequence {}", frame.lane, frame.sequence);
   }

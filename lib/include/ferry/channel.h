@@ -212,6 +212,17 @@ class CryptoClock {
   ~CryptoClock() = default;
 };
 
+/// The facet of a channel that can carry only so much: an encrypted one whose key stays the same.
+class Wear {
+ public:
+  /// Has it carried so much that another channel had better take its place? There is room left for
+  /// what is under way; behind that it fails. Once true it stays so. Asked by the writing thread.
+  virtual bool worn() const noexcept = 0;
+
+ protected:
+  ~Wear() = default;
+};
+
 /// The facet of a channel whose reader is better woken once for much than often for little. On a
 /// fast line within a host the waking, which is the sender's work, costs as much as a checksum.
 class BulkRead {
@@ -248,6 +259,7 @@ struct Facets {
   BulkRead* bulk_read = nullptr;
   ChannelBinding* binding = nullptr;
   CryptoClock* crypto_clock = nullptr;
+  Wear* wear = nullptr;
 };
 
 /// One ordered, reliable byte pipe to a peer already reached and authenticated.

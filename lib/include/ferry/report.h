@@ -87,6 +87,7 @@ struct LaneReport {
   std::uint64_t placed_bytes = 0;  ///< of them, put straight into the destination's memory
   std::uint64_t packets = 0;
   std::uint64_t resent = 0;               ///< units of 4 KiB
+  std::uint64_t replacements = 0;         ///< how often another channel took the place of its one
   std::uint64_t zero_copy_fallbacks = 0;  ///< writes without copying that were copied after all
   LaneTimes times;
 };
@@ -102,6 +103,7 @@ struct Report {
   std::uint64_t resent = 0;      ///< units of 4 KiB that were damaged on the way, and sent again
   std::uint64_t suspect = 0;     ///< units that changed while they were sent
   std::uint64_t zero_copy_fallbacks = 0;  ///< writes without copying that were copied after all
+  std::uint64_t replacements = 0;         ///< page channels whose place another one took
   std::uint64_t refused = 0;              ///< peers that were sent away
   std::uint64_t state_bytes = 0;          ///< of device state
   std::uint64_t state_sections = 0;

@@ -44,8 +44,8 @@ struct TlsOptions {
   TlsVersion version = TlsVersion::v1_3;
   TlsRecords records = TlsRecords::ours;
   /// Records that a key protects before it is replaced. AES-GCM is good for 2^24.5. With TLS 1.2,
-  /// and where the kernel makes the records, no key can be replaced: a channel then ends with an
-  /// error before it sends more, which is 128 GiB.
+  /// and where the kernel makes the records, no key can be replaced: a page channel is, when seven
+  /// eighths have gone, and one that cannot be ends with an error before it sends more.
   std::uint64_t records_per_key = std::uint64_t{1} << 23;
 };
 
