@@ -59,7 +59,7 @@ class PageLines {
 
  private:
   struct Lane {
-    std::unique_ptr<Link> before;  // finished here, and perhaps not read to its end there yet
+    std::unique_ptr<Link> before = {};  // finished here, and perhaps not read to its end there yet
     std::unique_ptr<Link> now;
     bool asks = false;  // for another one
   };
