@@ -29,6 +29,15 @@ int ring_capability(int vm) {
   return 0;
 }
 
+/// Has KVM protect all pages of a slot that it begins to watch. Who has tracked by the log, or
+/// means to, may have asked for the opposite, and rings would then list nothing.
+Result<void> protect_at_once(int vm) {
+  kvm_enable_cap manual{};
+  manual.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  if (::ioctl(vm, KVM_ENABLE_CAP, &manual) == 0) return {};
+  return fail_sys(Errc::system, errno, "have KVM protect pages when it begins to watch them");
+}
+
 }  // namespace
 
 struct KvmDirtyRing::Slots {
@@ -112,10 +121,7 @@ Result<std::unique_ptr<KvmDirtyRing>> KvmDirtyRing::create(int vm, const GuestMe
     return fail_sys(Errc::system, why, fmt::format("give vCPUs dirty rings of {} entries", entries),
                     why == EINVAL ? "has the machine a vCPU already?" : "");
   }
-  // A log that was made before may have asked KVM not to protect pages when it begins to watch.
-  kvm_enable_cap no_log{};
-  no_log.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
-  static_cast<void>(::ioctl(vm, KVM_ENABLE_CAP, &no_log));
+  FERRY_TRY(protect_at_once(vm));
   return std::unique_ptr<KvmDirtyRing>(
       new KvmDirtyRing(vm, std::move(ours), memory.layout(), entries));
 }
@@ -134,6 +140,7 @@ Result<void> KvmDirtyRing::start() {
 }
 
 Result<void> KvmDirtyRing::begin() {
+  FERRY_TRY(protect_at_once(vm_));
   const std::lock_guard lock(mutex_);
   FERRY_TRY(drain());  // what was left of the time before a stop()
   taken_.clear_all();

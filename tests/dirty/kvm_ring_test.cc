@@ -1,20 +1,50 @@
-// What only a dirty ring has: it is short, and must be there before the vCPUs.
+// What only a dirty ring has: it is short, must be there before the vCPUs, and bears no log beside
+// it.
 #include <gmock/gmock.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
+
+#include <array>
 
 #include "tests/dirty/vcpu_memory.h"
 
 namespace ferry::test {
 namespace {
 
-class KvmDirtyRings : public testing::Test {
+class MachinesWithAVcpu : public testing::Test {
  protected:
-  void SetUp() override {
-    auto made = VcpuMemory::make(VcpuMemory::Tracking::ring);
+  void make(VcpuMemory::Tracking tracking) {
+    auto made = VcpuMemory::make(tracking);
     if (!made && made.error().code == Errc::unsupported) GTEST_SKIP() << made.error().text();
     ASSERT_TRUE(made) << made.error().text();
     memory_ = std::move(*made);
   }
+  /// One page is written before the tracker starts, and again behind that.
+  void expect_to_see_a_write() {
+    memory_->write({{0, 7}}, 1);
+    ASSERT_TRUE(memory_->tracker().start());
+    memory_->write({{0, 7}}, 2);
+    DirtyBitmap dirty(memory_->memory().layout());
+    ASSERT_TRUE(memory_->tracker().harvest(dirty));
+    EXPECT_EQ(dirty.count(), 1u);
+    memory_->tracker().stop();
+  }
   std::unique_ptr<VcpuMemory> memory_;
+};
+
+class KvmDirtyRings : public MachinesWithAVcpu {
+ protected:
+  void SetUp() override { make(VcpuMemory::Tracking::ring); }
+};
+
+class KvmDirtyRingsBehindALog : public MachinesWithAVcpu {
+ protected:
+  void SetUp() override { make(VcpuMemory::Tracking::ring_after_log); }
+};
+
+class LogsOfAVmm : public MachinesWithAVcpu {
+ protected:
+  void SetUp() override { make(VcpuMemory::Tracking::own_mappings); }
 };
 
 TEST_F(KvmDirtyRings, ThatAreFullAreEmptiedByTheVcpuItself) {
@@ -36,20 +66,48 @@ TEST_F(KvmDirtyRings, AreTooLateWhenThereIsAVcpu) {
 }
 
 TEST_F(KvmDirtyRings, LeaveNoLogToRead) {
-  const auto log = track_kvm_log(memory_->vm(), memory_->memory(), memory_->slots());
-  ASSERT_FALSE(log);
-  EXPECT_EQ(log.error().code, Errc::unsupported) << log.error().text();
+  for (const std::span<const KvmSlot> slots : {memory_->slots(), std::span<const KvmSlot>()}) {
+    const auto log = track_kvm_log(memory_->vm(), memory_->memory(), slots);
+    ASSERT_FALSE(log) << slots.size() << " slots";
+    EXPECT_EQ(log.error().code, Errc::unsupported) << log.error().text();
+  }
 }
 
 TEST_F(KvmDirtyRings, SeeAsMuchWhereSomebodyAskedForALog) {
   ASSERT_FALSE(track_kvm_log(memory_->vm(), memory_->memory(), memory_->slots()));
+  ASSERT_FALSE(track_kvm_log(memory_->vm(), memory_->memory(), {}));
+  expect_to_see_a_write();
+}
+
+TEST_F(KvmDirtyRings, SeeAsMuchWhereTheVmmWantsPagesToBeginUnprotected) {
+  kvm_enable_cap unprotected{};
+  unprotected.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
+  unprotected.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE | KVM_DIRTY_LOG_INITIALLY_SET;
+  ASSERT_EQ(::ioctl(memory_->vm(), KVM_ENABLE_CAP, &unprotected), 0);
+  expect_to_see_a_write();
+}
+
+TEST_F(KvmDirtyRingsBehindALog, SeeAsMuch) { expect_to_see_a_write(); }
+
+TEST_F(LogsOfAVmm, KeepWhatTheyHoldWhenATrackerIsMade) {
+  const KvmSlot& slot = memory_->slots()[0];
+  const auto place = memory_->memory().at(slot.memory);
+  ASSERT_TRUE(place);
+  kvm_userspace_memory_region logged{};
+  logged.slot = slot.slot;
+  logged.flags = KVM_MEM_LOG_DIRTY_PAGES;
+  logged.guest_phys_addr = slot.guest_address;
+  logged.memory_size = place->size();
+  logged.userspace_addr = reinterpret_cast<std::uintptr_t>(place->data());
+  ASSERT_EQ(::ioctl(memory_->vm(), KVM_SET_USER_MEMORY_REGION, &logged), 0);
   memory_->write({{0, 7}}, 1);
-  ASSERT_TRUE(memory_->tracker().start());
-  memory_->write({{0, 7}}, 2);
-  DirtyBitmap dirty(memory_->memory().layout());
-  ASSERT_TRUE(memory_->tracker().harvest(dirty));
-  EXPECT_EQ(dirty.count(), 1u);
-  memory_->tracker().stop();
+  ASSERT_TRUE(track_kvm_log(memory_->vm(), memory_->memory(), memory_->slots()));
+  std::array<std::uint64_t, VcpuMemory::k_pages / 64> words{};
+  kvm_dirty_log log{};
+  log.slot = slot.slot;
+  log.dirty_bitmap = words.data();
+  ASSERT_EQ(::ioctl(memory_->vm(), KVM_GET_DIRTY_LOG, &log), 0);
+  EXPECT_EQ(words[0], std::uint64_t{1} << 7);
 }
 
 }  // namespace

@@ -92,6 +92,9 @@ Result<void> VcpuMemory::make_tracker(Tracking tracking) {
     case Tracking::log:
       tracker_ = FERRY_TRY(track_kvm_log(vm(), memory_, slots_));
       return {};
+    case Tracking::ring_after_log:
+      FERRY_TRY(track_kvm_log(vm(), memory_, slots_));
+      return make_tracker(Tracking::ring);
     case Tracking::ring: {
       auto ring = FERRY_TRY(KvmDirtyRing::create(vm(), memory_, slots_, k_ring_entries));
       ring_ = ring.get();

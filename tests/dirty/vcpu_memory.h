@@ -16,7 +16,7 @@ namespace ferry::test {
 /// and program are, belongs to neither. Its one vCPU is the writer.
 class VcpuMemory final : public TrackedMemory {
  public:
-  enum class Tracking { log, ring, own_mappings };
+  enum class Tracking { log, ring, ring_after_log, own_mappings };
   static constexpr std::uint64_t k_pages = 2048;         ///< of each region
   static constexpr std::uint32_t k_ring_entries = 1024;  ///< few, so that rings are overrun
 
