@@ -19,6 +19,10 @@ constexpr std::uint64_t k_word_pages = 64;
 /// them, which takes about a millisecond. KVM wants a multiple of 64.
 constexpr std::uint64_t k_pages_a_clear = 32 * 1024;
 
+constexpr std::uint64_t words_for(std::uint64_t pages) noexcept {
+  return (pages + k_word_pages - 1) / k_word_pages;
+}
+
 /// Calls apply(first, count) for every run of ones.
 template <class Apply>
 void for_each_run(std::span<const std::uint64_t> words, std::uint64_t bits, Apply apply) {
@@ -59,10 +63,10 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
 
   Result<void> harvest(DirtyBitmap& into) override {
     for (const MappedSlot& slot : slots_) {
-      words_.assign(slot.pages() / k_word_pages + 1, 0);
+      words_.assign(words_for(slot.pages()), 0);
       FERRY_TRY(read(slot));
       // What is written between the two is told by the copy: it is read after the clearing.
-      FERRY_TRY(clear(slot));
+      FERRY_TRY(clear(slot, {0, slot.pages()}));
       for_each_run(words_, slot.pages(), [&](std::uint64_t first, std::uint64_t count) {
         into.mark(slot.run(first, count));
       });
@@ -92,11 +96,14 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
 
   /// Protects them for the first time. No others: what KVM knows of those must stay.
   Result<void> watch(const MappedSlot& slot, const MappedSlot::Pages& pages) {
-    words_.assign(slot.pages() / k_word_pages + 1, 0);
+    const MappedSlot::Pages whole{pages.first - pages.first % k_word_pages,
+                                  std::min(words_for(pages.end) * k_word_pages, slot.pages())};
+    words_.assign(words_for(whole.end - whole.first), 0);
     for (std::uint64_t page = pages.first; page < pages.end; ++page) {
-      words_[page / k_word_pages] |= std::uint64_t{1} << (page % k_word_pages);
+      const std::uint64_t bit = page - whole.first;
+      words_[bit / k_word_pages] |= std::uint64_t{1} << (bit % k_word_pages);
     }
-    return clear(slot);
+    return clear(slot, whole);
   }
 
   Result<void> read(const MappedSlot& slot) {
@@ -108,12 +115,14 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
                     fmt::format("read KVM's dirty log of slot {}", slot.kvm.slot));
   }
 
-  /// Protects the pages again whose bits are set in words_, and clears KVM's own bits of them.
-  Result<void> clear(const MappedSlot& slot) {
-    for (std::uint64_t first = 0; first < slot.pages(); first += k_pages_a_clear) {
-      const std::uint64_t count = std::min(slot.pages() - first, k_pages_a_clear);
-      const auto words = std::span(words_).subspan(first / k_word_pages,
-                                                   (count + k_word_pages - 1) / k_word_pages);
+  /// Protects the pages again whose bits are set in words_, the first of which is that of
+  /// pages.first, and clears KVM's own bits of them. KVM takes whole words only, or up to the
+  /// slot's end.
+  Result<void> clear(const MappedSlot& slot, const MappedSlot::Pages& pages) {
+    for (std::uint64_t first = pages.first; first < pages.end; first += k_pages_a_clear) {
+      const std::uint64_t count = std::min(pages.end - first, k_pages_a_clear);
+      const auto words =
+          std::span(words_).subspan((first - pages.first) / k_word_pages, words_for(count));
       if (std::ranges::none_of(words, [](std::uint64_t word) { return word != 0; })) continue;
       kvm_clear_dirty_log cleared{};
       cleared.slot = slot.kvm.slot;
@@ -130,7 +139,7 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
   const int vm_;
   const std::vector<MappedSlot> slots_;
   const Initially initially_;
-  std::vector<std::uint64_t> words_;  // of one slot at a time
+  std::vector<std::uint64_t> words_;  // of one slot at a time, or a part of it
 };
 
 /// A log is never read where there are rings, and what it asks of KVM would make them blind.
