@@ -48,8 +48,8 @@ class Recipient {
   /// stop request is no longer heard.
   virtual Result<void> prepare(std::vector<wire::Digest> digests) = 0;
 
-  /// Has it failed since? Asked right before commit(): of what is known by then the guest stays
-  /// where it is.
+  /// Has it failed since? Asked where a round does much without a submit(), and right before
+  /// commit(): of what is known by then the guest stays where it is.
   virtual Result<void> check() const { return {}; }
 
   /// Hands the guest over. After a failure nobody knows who has it.

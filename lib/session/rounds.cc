@@ -10,7 +10,7 @@
 namespace ferry {
 namespace {
 
-// So much is handed to the lanes before the clock is looked at again.
+// So much is watched, or handed to the lanes, before the clock is looked at again.
 constexpr std::uint64_t k_submit_bytes = 16 * 1024 * 1024;
 
 /// What a tracker could not do, and why.
@@ -33,6 +33,7 @@ Result<void> Rounds::send_everything() {
   harvested_at_ = Clock::now();
   FERRY_TRY(begin(Motion::running));
   for (const MemoryRegion& region : guest_.memory().regions()) {
+    watched_ = 0;
     ExtentWalker extents(region);
     while (const auto extent = FERRY_TRY(extents.next())) FERRY_TRY(send_first(region, *extent));
   }
@@ -40,30 +41,37 @@ Result<void> Rounds::send_everything() {
   return end();
 }
 
-/// Each part is watched before it is read, and not much earlier.
+/// All of it is watched before it is read, data not much earlier.
 Result<void> Rounds::send_first(const MemoryRegion& region, const Extent& extent) {
   if (gradual_ == nullptr) return submit(extent);
+  const std::uint64_t end = extent.run.offset + extent.run.length;
   if (!extent.hole) {
-    for (PageRun rest = extent.run; rest.length > 0;) {
-      PageRun piece = rest;
-      piece.length = std::min(rest.length, k_submit_bytes);
-      FERRY_TRY(watch(piece));
-      FERRY_TRY(submit(piece, Content::data));
-      rest.offset += piece.length;
-      rest.length -= piece.length;
+    for (std::uint64_t at = extent.run.offset; at < end;) {
+      FERRY_TRY(watch_beyond(region, at));
+      const std::uint64_t length = std::min(end, watched_) - at;
+      FERRY_TRY(submit({region.id, at, length}, Content::data));
+      at += length;
     }
     return {};
   }
-  // Nobody watched when it was found to be a hole, and it may have been filled since.
-  FERRY_TRY(watch(extent.run));
+  FERRY_TRY(watch_beyond(region, end - 1));
+  // It may have been filled after it was found to be a hole, and before it was watched.
   ExtentWalker again(region, extent.run);
   while (const auto part = FERRY_TRY(again.next())) FERRY_TRY(submit(*part));
   return {};
 }
 
-Result<void> Rounds::watch(const PageRun& run) {
-  if (auto watched = gradual_->watch(run); !watched) {
-    return of_tracker(std::move(watched).error(), "watch memory that is to be sent");
+/// Goes on watching the region until the byte at `offset` is. By its addresses, whatever its
+/// extents are: each call costs the guest something, and there may be very many extents.
+Result<void> Rounds::watch_beyond(const MemoryRegion& region, std::uint64_t offset) {
+  while (watched_ <= offset) {
+    FERRY_TRY(check_deadline());
+    FERRY_TRY(recipient_.check());  // in a long hole nothing else hears of a failure, or of a stop
+    const std::uint64_t length = std::min(region.length - watched_, k_submit_bytes);
+    if (auto watched = gradual_->watch({region.id, watched_, length}); !watched) {
+      return of_tracker(std::move(watched).error(), "watch memory that is to be sent");
+    }
+    watched_ += length;
   }
   return {};
 }

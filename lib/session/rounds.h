@@ -43,7 +43,7 @@ class Rounds {
  private:
   Result<void> begin(Motion motion);
   Result<void> send_first(const MemoryRegion& region, const Extent& extent);
-  Result<void> watch(const PageRun& run);
+  Result<void> watch_beyond(const MemoryRegion& region, std::uint64_t offset);
   Result<void> submit(const Extent& extent);
   Result<void> submit(const PageRun& run, Content content);
   Result<void> check_deadline() const;
@@ -54,6 +54,7 @@ class Rounds {
   DirtyBitmap owed_;
   std::optional<Clock::time_point> deadline_;
   GradualTracking* gradual_ = nullptr;  // during the first round, where the tracker has it
+  std::uint64_t watched_ = 0;           // of the region that it sends, from the start
   std::vector<RoundReport> reports_;
   RoundFigures figures_;
   Motion motion_ = Motion::running;
