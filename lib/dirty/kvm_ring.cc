@@ -41,14 +41,20 @@ Result<void> protect_at_once(int vm) {
 }  // namespace
 
 struct KvmDirtyRing::Slots {
-  std::vector<MappedSlot> all;
-  std::vector<bool> watched;  // of each; used by the thread in send() alone
+  explicit Slots(std::vector<MappedSlot> mapped) : all(std::move(mapped)), watched(all.size()) {
+    std::ranges::sort(all, {}, number);
+  }
+  static std::uint32_t number(const MappedSlot& slot) noexcept { return slot.kvm.slot; }
+
+  std::vector<MappedSlot> all;  // by their numbers: every entry of a ring asks for one
+  std::vector<bool> watched;    // of each; used by the thread in send() alone
 
   /// Where page `page` of slot `slot` is, as the ring tells it; nothing for a slot that is not
   /// ours, or an offset beyond it.
   const MappedSlot* find(std::uint32_t slot, std::uint64_t page) const noexcept {
-    const auto found = std::ranges::find(all, slot, [](const MappedSlot& s) { return s.kvm.slot; });
-    return found != all.end() && page < found->pages() ? &*found : nullptr;
+    const auto found = std::ranges::lower_bound(all, slot, {}, number);
+    const bool ours = found != all.end() && number(*found) == slot;
+    return ours && page < found->pages() ? &*found : nullptr;
   }
 };
 
@@ -107,8 +113,7 @@ Result<std::unique_ptr<KvmDirtyRing>> KvmDirtyRing::create(int vm, const GuestMe
     return fail(Errc::usage, fmt::format("a dirty ring of {} entries", entries),
                 "a power of two from 1024 to 65536");
   }
-  auto ours =
-      std::make_unique<Slots>(FERRY_TRY(map_slots(memory, slots)), std::vector<bool>(slots.size()));
+  auto ours = std::make_unique<Slots>(FERRY_TRY(map_slots(memory, slots)));
   kvm_enable_cap ring{};
   ring.cap = static_cast<std::uint32_t>(ring_capability(vm));
   ring.args[0] = entries * sizeof(kvm_dirty_gfn);
@@ -159,8 +164,9 @@ Result<void> KvmDirtyRing::watch(const PageRun& run) {
 }
 
 Result<void> KvmDirtyRing::watch_slot(std::size_t slot) {
+  FERRY_TRY(set_logging(vm_, {&slots_->all[slot], 1}, Logging::on));
   slots_->watched[slot] = true;
-  return set_logging(vm_, {&slots_->all[slot], 1}, Logging::on);
+  return {};
 }
 
 Result<void> KvmDirtyRing::empty() {
@@ -178,7 +184,9 @@ Result<void> KvmDirtyRing::harvest(DirtyBitmap& into) {
   into.merge(taken_);
   taken_.clear_all();
   for (std::size_t slot = 0; slot < slots_->all.size(); ++slot) {
-    if (!slots_->watched[slot]) into.mark(slots_->all[slot].kvm.memory);
+    if (slots_->watched[slot]) continue;
+    FERRY_TRY(watch_slot(slot));
+    into.mark(slots_->all[slot].kvm.memory);
   }
   return {};
 }

@@ -141,7 +141,8 @@ class GradualTracking {
   /// In the place of start(): nothing is watched yet.
   virtual Result<void> begin() = 0;
   /// From here on every write to this part is noticed, and perhaps to what lies around it. Each
-  /// part once, before the first harvest; what was not named by then counts as written.
+  /// part once, before the first harvest. What was not named by then counts as written in that
+  /// harvest, and is watched from there on like the rest.
   virtual Result<void> watch(const PageRun& run) = 0;
 
  protected:
