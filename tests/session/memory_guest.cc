@@ -124,6 +124,11 @@ Result<void> MemorySource::harvest(DirtyBitmap& into) {
   return {};
 }
 
+void MemorySource::stop() noexcept {
+  on_stop_tracking();
+  tracking_ = false;
+}
+
 Result<GuestMemory> MemoryDestination::map_memory(const Layout& wanted) {
   FERRY_TRY(run(on_map_memory));
   mappings_.emplace(wanted);

@@ -57,6 +57,7 @@ class MemorySource final : public SourceGuest, private DirtyTracker {
   bool runs() const noexcept { return pauses_ == resumes_; }
 
   Hook on_start_tracking, on_harvest, on_pause, on_resume;
+  std::function<void()> on_stop_tracking = [] {};
   std::function<Result<void>(StateWriter&)> on_save;  ///< empty: saves nothing
 
   const GuestMemory& memory() override { return mappings_.memory(); }
@@ -68,7 +69,7 @@ class MemorySource final : public SourceGuest, private DirtyTracker {
  private:
   Result<void> start() override;
   Result<void> harvest(DirtyBitmap& into) override;
-  void stop() noexcept override { tracking_ = false; }
+  void stop() noexcept override;
 
   Mappings mappings_;
   std::vector<PageRun> written_;

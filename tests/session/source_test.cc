@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -73,6 +74,36 @@ TEST(Source, DoesNotSendForEverWhatARecipientSuspectsOfAGuestThatStandsStill) {
   EXPECT_EQ(trial.state, SourceState::resumed);
   EXPECT_EQ(guest.resumes(), 1u);
   EXPECT_EQ(trial.rounds, 2u);
+}
+
+/// What a guest and its tracker hear, from the pause on.
+std::vector<std::string> end_of(Script& script) {
+  MemorySource guest(layout_of({k_unit}));
+  guest.on_stop_tracking = [&script] { script.calls.push_back("stop tracking"); };
+  run(script, guest);
+  return {std::ranges::find(script.calls, "pause"), script.calls.end()};
+}
+
+TEST(Source, StopsTheTrackerWhenTheGuestRunsElsewhere) {
+  Script script;
+  EXPECT_THAT(end_of(script),
+              ElementsAre("pause", "harvest", "harvest", "prepare", "commit", "stop tracking"));
+}
+
+TEST(Source, StopsTheTrackerWhenTheGuestRunsHereAgain) {
+  Script script;
+  script.broken_when_ready = true;
+  EXPECT_THAT(end_of(script),
+              ElementsAre("pause", "harvest", "harvest", "prepare", "resume", "stop tracking"));
+}
+
+TEST(Source, StopsATrackerThatCouldNotStart) {
+  Script script;
+  script.fail_at = 1;
+  MemorySource guest(layout_of({k_unit}));
+  guest.on_stop_tracking = [&script] { script.calls.push_back("stop tracking"); };
+  EXPECT_FALSE(run(script, guest).done);
+  EXPECT_THAT(script.calls, ElementsAre("layout", "start tracking", "stop tracking"));
 }
 
 TEST(Source, TakesDigestsOnlyWhereAllIsToBeVerified) {

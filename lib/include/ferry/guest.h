@@ -40,7 +40,8 @@ class SourceGuest {
   virtual DirtyTracker& dirty_tracker() = 0;
   /// Stops the guest: no vCPU and no device writes to memory after this.
   virtual Result<void> pause() = 0;
-  /// Lets a paused guest run again: the migration failed before its commit, and it stays here.
+  /// Lets a paused guest run again: the migration failed before its commit, and it stays here. Its
+  /// tracker is stopped behind this, and what that watches stays as it is until send() returns.
   virtual Result<void> resume() = 0;
   /// The guest is paused, and what was dirty is on its way: writes vCPUs and devices. May itself
   /// write to guest memory, where the tracker sees it. Saves nothing, where not overridden.

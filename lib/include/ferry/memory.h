@@ -158,6 +158,10 @@ class DirtyTracker {
   /// Adds what was written since the last harvest (or start) to `into`, and watches those pages
   /// again before it returns: a page read after harvest() that changes later is in the next one.
   virtual Result<void> harvest(DirtyBitmap& into) = 0;
+  /// The last call of a migration, however it ended, and made even where start() failed: behind
+  /// STARTED or SourceGuest::resume(), for it may take a while and nobody is to wait for it. So
+  /// what is watched (slots, mappings) stays as it is until send() returns, also where the guest
+  /// runs on here by then.
   virtual void stop() noexcept = 0;
   /// Null where it watches all memory or none.
   virtual GradualTracking* gradual() noexcept { return nullptr; }
