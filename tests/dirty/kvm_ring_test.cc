@@ -102,7 +102,7 @@ TEST_F(LogsOfAVmm, KeepWhatTheyHoldWhenATrackerIsMade) {
   ASSERT_EQ(::ioctl(memory_->vm(), KVM_SET_USER_MEMORY_REGION, &logged), 0);
   memory_->write({{0, 7}}, 1);
   ASSERT_TRUE(track_kvm_log(memory_->vm(), memory_->memory(), memory_->slots()));
-  std::array<std::uint64_t, VcpuMemory::k_pages / 64> words{};
+  std::array<std::uint64_t, VcpuMemory::k_pages / 64 + 1> words{};
   kvm_dirty_log log{};
   log.slot = slot.slot;
   log.dirty_bitmap = words.data();

@@ -17,7 +17,7 @@ namespace ferry::test {
 class VcpuMemory final : public TrackedMemory {
  public:
   enum class Tracking { log, ring, ring_after_log, own_mappings };
-  static constexpr std::uint64_t k_pages = 2048;         ///< of each region
+  static constexpr std::uint64_t k_pages = 2040;  ///< of each region; a log ends within a word
   static constexpr std::uint32_t k_ring_entries = 1024;  ///< few, so that rings are overrun
 
   static Result<std::unique_ptr<VcpuMemory>> make(Tracking tracking);
