@@ -74,10 +74,13 @@ Convergence::Verdict Convergence::after_round(const RoundFigures& round,
   const bool hopeless = expected_downtime(0, bandwidth_, cost()) > goal_.max_downtime;
   if (stuck || hopeless) {
     outlook_ = Outlook::not_converging;
+  } else if (round.watched == Watched::part_by_part) {
+    outlook_ = Outlook::unknown;  // the guest writes about twice what was seen
   } else {
     outlook_ = rounds_ < 2 && dirty_rate_ >= bandwidth_ ? Outlook::unknown : Outlook::converging;
   }
-  eta_ = outlook_ == Outlook::not_converging
+  const bool rate_known = round.watched == Watched::throughout;
+  eta_ = outlook_ == Outlook::not_converging || !rate_known
              ? std::nullopt
              : time_to_switch(round.dirty_bytes, dirty_rate_, bandwidth_, expected_);
   if (goal_.max_rounds != 0 && rounds_ >= goal_.max_rounds) return Verdict::give_up;

@@ -10,12 +10,19 @@
 
 namespace ferry {
 
+/// How much of the guest's writing a round's harvest knows.
+enum class Watched {
+  throughout,    ///< all of it
+  part_by_part,  ///< of each part only what came behind its sending: about half
+};
+
 /// What was measured of one round.
 struct RoundFigures {
   std::uint64_t wire_bytes = 0;
   std::chrono::nanoseconds time{};        ///< from its begin to its acknowledgement
   std::uint64_t dirty_bytes = 0;          ///< what the next one owes
   std::chrono::nanoseconds dirty_time{};  ///< in which the guest wrote them
+  Watched watched = Watched::throughout;
 };
 
 /// What a pause costs beside sending what is dirty.

@@ -37,8 +37,9 @@ Result<void> Rounds::send_everything() {
     ExtentWalker extents(region);
     while (const auto extent = FERRY_TRY(extents.next())) FERRY_TRY(send_first(region, *extent));
   }
-  gradual_ = nullptr;
-  return end();
+  FERRY_TRY(end());
+  if (std::exchange(gradual_, nullptr) != nullptr) figures_.watched = Watched::part_by_part;
+  return {};
 }
 
 /// All of it is watched before it is read, data not much earlier.

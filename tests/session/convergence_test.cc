@@ -126,6 +126,25 @@ TEST(Convergence, JudgesTheLineByRoundsThatFillIt) {
   EXPECT_EQ(convergence.bandwidth(), k_gib / 4);
 }
 
+TEST(Convergence, PromisesNothingByARoundThatKnowsOnlyAPartOfWhatWasWritten) {
+  RoundFigures round = round_of(4 * k_gib, k_gib);
+  Convergence knows_all(asked(60ms));
+  knows_all.after_round(round, 0ns);
+  EXPECT_EQ(knows_all.outlook(), Outlook::converging);
+  EXPECT_TRUE(knows_all.eta());
+  round.watched = Watched::part_by_part;
+  Convergence convergence(asked(60ms));
+  EXPECT_EQ(convergence.after_round(round, 0ns), Verdict::another_round);
+  EXPECT_EQ(convergence.outlook(), Outlook::unknown);
+  EXPECT_FALSE(convergence.eta());
+  EXPECT_EQ(convergence.after_round(round_of(k_gib, k_gib / 4), 0ns), Verdict::another_round);
+  EXPECT_EQ(convergence.outlook(), Outlook::converging);
+  EXPECT_TRUE(convergence.eta());
+  // What is left is known, however it came to be.
+  round.dirty_bytes = k_one_mib;
+  EXPECT_EQ(Convergence(asked(60ms)).after_round(round, 0ns), Verdict::switch_over);
+}
+
 TEST(Convergence, ComesToItsEndWithAGuestThatWritesSlowerThanTheLine) {
   for (const double share : {0.0, 0.1, 0.2, 0.5, 0.8}) {
     const Course course = migrate(Convergence(asked(50ms)), share, 4 * k_gib);

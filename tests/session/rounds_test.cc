@@ -210,6 +210,17 @@ TEST_F(PartsOfMemory, AreEachWatchedBeforeTheyAreHandedOn) {
   EXPECT_LE(most_ahead, k_part) << "no earlier than need be";
 }
 
+TEST_F(PartsOfMemory, SayOfTheFirstRoundAloneThatNotAllWritesAreKnown) {
+  Rounds rounds(*guest_, recipient_);
+  ASSERT_TRUE(rounds.start_tracking());
+  ASSERT_TRUE(rounds.send_everything());
+  ASSERT_TRUE(rounds.harvest());
+  EXPECT_EQ(rounds.figures().watched, Watched::part_by_part);
+  ASSERT_TRUE(rounds.send_owed(Motion::running));
+  ASSERT_TRUE(rounds.harvest());
+  EXPECT_EQ(rounds.figures().watched, Watched::throughout);
+}
+
 TEST_F(PartsOfMemory, AreWatchedTogetherWhereMemoryIsInManyPieces) {
   for (std::uint64_t at = 0; at < k_data; at += 2 * 64 * 1024) {
     ASSERT_EQ(::fallocate(file_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

@@ -96,9 +96,12 @@ std::string_view to_string(Outlook outlook) noexcept;
 struct PrecopyStatus {
   std::uint32_t round = 0;        ///< that is under way
   std::uint64_t round_bytes = 0;  ///< of memory that it has to send
-  std::uint64_t dirty_rate = 0;   ///< what the guest writes, each page counted once; 0: unknown
-  std::uint64_t bandwidth = 0;    ///< what page channels carry; 0: unknown
-  unsigned throttle = 0;          ///< percent that the guest is slowed by
+  /// What the guest writes, each page counted once; 0: unknown. Of a first round whose memory was
+  /// watched part by part (GradualTracking) too low, by about a half: only what came behind a
+  /// part's sending is known.
+  std::uint64_t dirty_rate = 0;
+  std::uint64_t bandwidth = 0;  ///< what page channels carry; 0: unknown
+  unsigned throttle = 0;        ///< percent that the guest is slowed by
   Outlook outlook = Outlook::unknown;
   /// Were the guest paused at the end of the last round, so long it would have stood still.
   std::chrono::nanoseconds expected_downtime{};

@@ -34,7 +34,8 @@ struct RoundReport {
   /// Written by the guest while it went on; of a first round with a tracker that begins gradually,
   /// what was written behind it.
   std::uint64_t dirty_bytes = 0;
-  std::uint64_t dirty_rate = 0;  ///< the same, in bytes per second
+  /// The same, in bytes per second. Of a first round too low, as PrecopyStatus has it.
+  std::uint64_t dirty_rate = 0;
 };
 
 /// What a source's downtime consisted of, in the order in which it happened. 0: it did not.
