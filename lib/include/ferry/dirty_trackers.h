@@ -43,8 +43,10 @@ struct KvmSlot {
 /// each slot. It costs a look at every page's bit each harvest, and says nothing to a vCPU. Exact.
 ///
 /// `vm` is the machine's descriptor; the slots are those that it has, and stay so until stop().
-/// Errc::usage for slots that do not fit `memory`; Errc::unsupported where KVM has no manual
-/// protection of the log.
+/// The machine is left with KVM's manual protection of the log for good, from Linux 5.8 on with
+/// KVM_DIRTY_LOG_INITIALLY_SET: a VMM that reads the log for itself has to clear it by hand, and
+/// finds all of it dirty at first. Errc::usage for slots that do not fit `memory`;
+/// Errc::unsupported where KVM has no manual protection, or the machine has dirty rings.
 Result<std::unique_ptr<DirtyTracker>> track_kvm_log(int vm, const GuestMemory& memory,
                                                     std::span<const KvmSlot> slots);
 
@@ -60,7 +62,8 @@ class KvmDirtyRing final : public DirtyTracker, private GradualTracking {
   static constexpr std::uint32_t k_default_entries = 4096;
 
   /// `entries` is each ring's length, a power of two from 1024 to 65536. Errc::unsupported where
-  /// KVM has no dirty ring; Errc::usage for slots that do not fit `memory`.
+  /// KVM has no dirty ring; Errc::usage for slots that do not fit `memory`. Manual protection of
+  /// the log is switched off, here and at each start: rings cannot have it.
   static Result<std::unique_ptr<KvmDirtyRing>> create(int vm, const GuestMemory& memory,
                                                       std::span<const KvmSlot> slots,
                                                       std::uint32_t entries = k_default_entries);
