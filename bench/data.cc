@@ -18,7 +18,7 @@
 namespace ferry::bench {
 namespace {
 
-constexpr std::uint64_t k_piece = k_mib;
+constexpr std::uint64_t k_stretch = k_mib;
 
 /// The 64 random bits with number n (splitmix64): any stretch can be made without the one before.
 std::uint64_t random_word(std::uint64_t n) {
@@ -55,8 +55,8 @@ Result<void> write_at(int fd, std::span<const std::byte> bytes, std::uint64_t of
 /// Calls `piece(offset, length)` for all of `bytes`, in order, until one fails.
 Result<void> in_pieces(std::uint64_t bytes,
                        const std::function<Result<void>(std::uint64_t, std::uint64_t)>& piece) {
-  for (std::uint64_t offset = 0; offset < bytes; offset += k_piece) {
-    FERRY_TRY(piece(offset, std::min(k_piece, bytes - offset)));
+  for (std::uint64_t offset = 0; offset < bytes; offset += k_stretch) {
+    FERRY_TRY(piece(offset, std::min(k_stretch, bytes - offset)));
   }
   return {};
 }
@@ -111,7 +111,7 @@ void fill_random(std::span<std::byte> memory, std::uint64_t offset) {
 }
 
 Result<void> expect_random(std::span<const std::byte> memory) {
-  std::vector<std::byte> expected(k_piece);
+  std::vector<std::byte> expected(k_stretch);
   return in_pieces(memory.size(), [&](std::uint64_t offset, std::uint64_t length) -> Result<void> {
     const std::span piece = std::span(expected).first(length);
     fill_random(piece, offset);
@@ -146,7 +146,7 @@ ScratchFile::~ScratchFile() { ::unlink(path_.c_str()); }
 
 Result<void> make_random_image(const std::string& path, std::uint64_t bytes) {
   const UniqueFd fd = FERRY_TRY(create_file(path, bytes));
-  std::vector<std::byte> buffer(k_piece);
+  std::vector<std::byte> buffer(k_stretch);
   return in_pieces(bytes, [&](std::uint64_t offset, std::uint64_t length) {
     const std::span piece = std::span(buffer).first(length);
     fill_random(piece, offset);
@@ -156,7 +156,7 @@ Result<void> make_random_image(const std::string& path, std::uint64_t bytes) {
 
 Result<void> make_zero_image(const std::string& path, std::uint64_t bytes) {
   const UniqueFd fd = FERRY_TRY(create_file(path, bytes));
-  const std::vector<std::byte> zeros(k_piece);
+  const std::vector<std::byte> zeros(k_stretch);
   return in_pieces(bytes, [&](std::uint64_t offset, std::uint64_t length) {
     return write_at(fd.get(), std::span(zeros).first(length), offset);
   });

@@ -82,6 +82,9 @@ void PageReceiver::read_lane(std::uint16_t index, Link& first) {
   const auto read_all = [&]() -> Result<void> {
     for (Link* line = &first; line != nullptr; line = FERRY_TRY(next_line(index))) {
       FERRY_TRY(read_line(index, *line));
+      // Whoever finished it has put all that it was to put. It may leave the lane before the whole
+      // session is withdrawn, and must not be able to write to memory then.
+      line->withdraw();
     }
     return {};
   };
@@ -123,6 +126,7 @@ Result<Link*> PageReceiver::next_line(std::uint16_t index) {
   Link& last = *line.last;
   Link& now = *line.now;
   lock.unlock();
+  gone.reset();
   lane(index).replaced();
   // Tells the source that all of it was read. What becomes of a line that is of no use any more is
   // the source's to notice.

@@ -173,6 +173,7 @@ void SendLane::round_acknowledged() {
   {
     const std::scoped_lock lock(mutex_);
     since = std::exchange(ended_round_at_, std::nullopt);
+    next_nak_ = transcript_.packets;  // all of them are good
   }
   if (since) counters_.clock.add({.receiver = Clock::now() - *since});
 }

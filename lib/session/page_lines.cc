@@ -7,7 +7,17 @@
 namespace ferry {
 namespace {
 
-constexpr const char* k_over = "the session has failed";
+constexpr const char* k_over = "the session is over";
+
+// Between two attempts to reach a receiver that was reached before.
+constexpr std::chrono::milliseconds k_pause{300};
+
+/// May another attempt end otherwise? Whoever says no goes on to say it.
+bool may_pass(Errc why) noexcept {
+  return why == Errc::disconnected || why == Errc::unreachable || why == Errc::timed_out;
+}
+
+Task<void> pause(EventLoop& loop) { co_await loop.sleep_until(Clock::now() + k_pause); }
 
 }  // namespace
 
@@ -44,7 +54,7 @@ Result<Link*> PageLines::replace(std::uint16_t index) {
   Lane& lane = lanes_[index];
   std::unique_ptr<Link> gone;  // destroyed without the lock
   const std::scoped_lock lock(mutex_);
-  if (cut_) (*next)->cancel(Errc::cancelled);
+  if (cut_ || finished_) return fail(Errc::cancelled, k_over);
   gone = std::exchange(lane.before, std::exchange(lane.now, std::move(*next)));
   return lane.now.get();
 }
@@ -52,18 +62,31 @@ Result<Link*> PageLines::replace(std::uint16_t index) {
 /// With which the link that there is has ended.
 Result<std::unique_ptr<Link>> PageLines::another(std::uint16_t index) {
   Lane& lane = lanes_[index];
+  // Nobody is to wait for what this lane has pinned at the receiver while it waits here.
+  FERRY_TRY(lane.now->flush());
   // A receiver holds one in reserve for a lane, and no more. And what is closed here before it was
   // read there might be reset.
   if (lane.before) FERRY_TRY(lane.before->hear_the_end());
   FERRY_TRY(ask(index));
-  Greeted greeted = FERRY_TRY(block_on(loop_, dial_one(index), over_.get_token()));
+  Greeted greeted = FERRY_TRY(dial_again(index));
   std::unique_ptr<Link> next = link_of(std::move(greeted.channel));
   if (next->places() != lane.now->places()) {
     return fail(Errc::protocol, "the new channel cannot do what the old one can");
   }
-  FERRY_TRY(lane.now->flush());
   FERRY_TRY(lane.now->finish());
   return next;
+}
+
+/// A door that is closed for a moment, hours after the session began, must not end it.
+Result<Greeted> PageLines::dial_again(std::uint16_t index) {
+  const auto deadline = Clock::now() + way_.timeout;
+  while (true) {
+    auto greeted = block_on(loop_, dial_one(index), over_.get_token());
+    if (greeted || !may_pass(greeted.error().code) || Clock::now() + k_pause >= deadline) {
+      return greeted;
+    }
+    FERRY_TRY(block_on(loop_, pause(loop_), over_.get_token()));
+  }
 }
 
 Result<void> PageLines::ask(std::uint16_t index) {
@@ -103,7 +126,13 @@ void PageLines::cut(Errc why) noexcept {
 }
 
 void PageLines::finish() {
-  for (const Lane& lane : lanes_) (void)lane.now->finish();
+  std::vector<Link*> links;
+  {
+    const std::scoped_lock lock(mutex_);
+    finished_ = true;  // so that these stay
+    for (const Lane& lane : lanes_) links.push_back(lane.now.get());
+  }
+  for (Link* const link : links) (void)link->finish();
 }
 
 }  // namespace ferry

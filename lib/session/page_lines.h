@@ -51,10 +51,11 @@ class PageLines {
   /// Thread-safe. The receiver says that channels may come. False: nobody here has asked.
   bool answered(const wire::ChannelsAck& ack);
 
-  /// Thread-safe, never blocks. The session has failed: wakes whoever is in any call of these.
+  /// Thread-safe, never blocks. The session is over: wakes whoever is in any call of these.
   void cut(Errc why) noexcept;
 
-  /// When all has been said: finishes each. Failures are of no interest any more.
+  /// When all has been said: finishes each, and none is replaced any more. Failures are of no
+  /// interest. Waits for a lane that is still writing, until cut().
   void finish();
 
  private:
@@ -65,6 +66,7 @@ class PageLines {
   };
 
   Task<Greeted> dial_one(std::uint16_t lane) const;
+  Result<Greeted> dial_again(std::uint16_t lane);
   std::unique_ptr<Link> link_of(std::unique_ptr<Channel> channel) const;
   Result<std::unique_ptr<Link>> another(std::uint16_t lane);
   Result<void> ask(std::uint16_t lane);
@@ -77,6 +79,7 @@ class PageLines {
   std::mutex mutex_;  // guards the rest; a lane's thread reads its own links without it
   std::condition_variable answered_;
   bool cut_ = false;
+  bool finished_ = false;
   std::vector<Lane> lanes_;  // as many as there are, once open() has returned
 };
 

@@ -194,6 +194,12 @@ Task<void> cancel_after_failure(EventLoop& loop, Conversation& conversation) {
   conversation.link().cancel(Errc::timed_out);
 }
 
+/// A receiver that has the guest, and asks for pages once more, is not to hold a lane for ever.
+Task<void> cut_later(EventLoop& loop, PageLines& lines) {
+  co_await loop.sleep_until(Clock::now() + 2 * k_glance);
+  lines.cut(Errc::timed_out);
+}
+
 Task<void> fail_at(EventLoop& loop, Conversation& conversation, Clock::time_point deadline,
                    Error error) {
   co_await loop.sleep_until(deadline);
@@ -330,8 +336,12 @@ void RemoteRecipient::end() {
   patience_.reset();
   end_of_state_.reset();
   sender_.close();
-  if (lines_) lines_->finish();
+  if (lines_) {
+    const Background bound(runtime_.loop(), cut_later(runtime_.loop(), *lines_));
+    lines_->finish();
+  }
   conversation_->end();
+  if (lines_) lines_->cut(Errc::cancelled);
 }
 
 Error RemoteRecipient::give_up(Error error) {

@@ -128,6 +128,22 @@ TEST(HostileReceiver, IsHeardWhenItRefusesWhateverItsVerdict) {
   }
 }
 
+TEST(HostileReceiver, CannotRefuseAPageOfARoundThatItHasAcknowledged) {
+  Scene scene;
+  scene.from.on_pause = [&]() -> Result<void> {
+    scene.from.write(0, 0, std::byte{1});
+    return {};
+  };
+  scene.open();
+  for (const std::uint32_t round : {0, 1}) {
+    scene.peer.hear_packets(2);  // the pages, and the end of the round
+    scene.peer.say(wire::RoundAck{round});
+  }
+  scene.peer.hear<wire::Prepare>();
+  scene.peer.say(wire::Nak{.lane = 0, .sequence = 2, .runs = {{0, 0, k_unit_bytes}}});
+  scene.expect_failed(Errc::protocol, "NAK of packet 2 on channel 0: it is not to be refused");
+}
+
 TEST(HostileReceiver, CannotAnswerAHelloWithGarbage) {
   Scene scene;
   scene.peer.say("HTTP/1.1 400 Bad Request\r\n\r\n");

@@ -262,12 +262,51 @@ TEST_F(WornSource, GivesUpWhereTheReceiverRefusesTheOther) {
   expect_failed(control, Errc::refused, "replace channel 0, which is worn: ");
 }
 
-TEST_F(WornSource, GivesUpWhereTheOtherIsCutBeforeItIsGreeted) {
+TEST_F(WornSource, DialsAgainWhereTheOtherIsCutBeforeItIsGreeted) {
   auto [control, page] = greet();
   control.hear<wire::ReplaceChannel>();
   control.say(wire::ChannelsAck{.first = 0, .count = 1});
   { const Peer next = door_.accept_silently(); }
-  expect_failed(control, Errc::disconnected, "replace channel 0, which is worn: ");
+  Peer next = door_.accept();
+  next.hear_packets(1);
+  control.say(wire::Abort{Errc::cancelled, "enough"});
+  expect_failed(control, Errc::disconnected, "was cancelled");
+}
+
+TEST_F(WornSource, GivesUpWhereTheOtherIsNeverGreeted) {
+  auto [control, page] = greet();
+  control.hear<wire::ReplaceChannel>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  const Peer next = door_.accept_silently();
+  expect_failed(control, Errc::timed_out, "");
+}
+
+TEST_F(WornSource, GivesUpWhereTheOldOneIsNeverReadToItsEnd) {
+  auto [control, page] = greet();
+  control.hear<wire::ReplaceChannel>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  Peer next = door_.accept();
+  next.hear_packets(1);
+  expect_failed(control, Errc::timed_out, "");
+}
+
+TEST_F(WornSource, StopsWhileItWaitsForTheEndOfTheOldOne) {
+  auto [control, page] = greet();
+  control.hear<wire::ReplaceChannel>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  Peer next = door_.accept();
+  next.hear_packets(1);
+  sent_.stop();
+  expect_failed(control, Errc::cancelled, "cancelled");
+}
+
+TEST_F(WornSource, StopsWhileTheOtherIsDialled) {
+  auto [control, page] = greet();
+  control.hear<wire::ReplaceChannel>();
+  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  const Peer next = door_.accept_silently();
+  sent_.stop();
+  expect_failed(control, Errc::cancelled, "cancelled");
 }
 
 TEST_F(WornSource, GivesUpWhereTheReceiverNeverAnswers) {
