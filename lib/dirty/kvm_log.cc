@@ -8,20 +8,16 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/bit_words.h"
 #include "dirty/kvm_slots.h"
 #include "ferry/dirty_trackers.h"
 
 namespace ferry {
 namespace {
 
-constexpr std::uint64_t k_word_pages = 64;
 /// How many pages are cleared in one call, during which no vCPU can handle a fault: 128 MiB of
 /// them, which takes about a millisecond. KVM wants a multiple of 64.
 constexpr std::uint64_t k_pages_a_clear = 32 * 1024;
-
-constexpr std::uint64_t words_for(std::uint64_t pages) noexcept {
-  return (pages + k_word_pages - 1) / k_word_pages;
-}
 
 /// Calls apply(first, count) for every run of ones.
 template <class Apply>
@@ -29,12 +25,12 @@ void for_each_run(std::span<const std::uint64_t> words, std::uint64_t bits, Appl
   std::uint64_t bit = 0;
   const auto skip = [&](std::uint64_t flip) {
     while (bit < bits) {
-      const std::uint64_t rest = (words[bit / k_word_pages] ^ flip) >> (bit % k_word_pages);
+      const std::uint64_t rest = (words[bit / k_word_bits] ^ flip) >> (bit % k_word_bits);
       if (rest != 0) {
         bit += static_cast<unsigned>(std::countr_zero(rest));
         return;
       }
-      bit = (bit / k_word_pages + 1) * k_word_pages;
+      bit = (bit / k_word_bits + 1) * k_word_bits;
     }
   };
   while (true) {
@@ -96,12 +92,12 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
 
   /// Protects them for the first time. No others: what KVM knows of those must stay.
   Result<void> watch(const MappedSlot& slot, const MappedSlot::Pages& pages) {
-    const MappedSlot::Pages whole{pages.first - pages.first % k_word_pages,
-                                  std::min(words_for(pages.end) * k_word_pages, slot.pages())};
+    const MappedSlot::Pages whole{pages.first - pages.first % k_word_bits,
+                                  std::min(words_for(pages.end) * k_word_bits, slot.pages())};
     words_.assign(words_for(whole.end - whole.first), 0);
     for (std::uint64_t page = pages.first; page < pages.end; ++page) {
       const std::uint64_t bit = page - whole.first;
-      words_[bit / k_word_pages] |= std::uint64_t{1} << (bit % k_word_pages);
+      words_[bit / k_word_bits] |= std::uint64_t{1} << (bit % k_word_bits);
     }
     return clear(slot, whole);
   }
@@ -122,7 +118,7 @@ class KvmLog final : public DirtyTracker, private GradualTracking {
     for (std::uint64_t first = pages.first; first < pages.end; first += k_pages_a_clear) {
       const std::uint64_t count = std::min(pages.end - first, k_pages_a_clear);
       const auto words =
-          std::span(words_).subspan((first - pages.first) / k_word_pages, words_for(count));
+          std::span(words_).subspan((first - pages.first) / k_word_bits, words_for(count));
       if (std::ranges::none_of(words, [](std::uint64_t word) { return word != 0; })) continue;
       kvm_clear_dirty_log cleared{};
       cleared.slot = slot.kvm.slot;

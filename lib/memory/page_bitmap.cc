@@ -3,17 +3,13 @@
 #include <bit>
 #include <cassert>
 
+#include "base/bit_words.h"
 #include "ferry/memory.h"
 
 namespace ferry {
 namespace {
 
-constexpr std::uint64_t k_word_bits = 64;
 constexpr std::uint64_t k_ones = ~std::uint64_t{0};
-
-constexpr std::size_t words_for(std::uint64_t bits) noexcept {
-  return bits / k_word_bits + (bits % k_word_bits != 0);
-}
 
 /// Ones for the bits of word `word` that lie in [first, end).
 constexpr std::uint64_t mask_of(std::uint64_t word, std::uint64_t first,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/bit_words.h"
 #include "wire/control.h"
 #include "wire/framing.h"
 
@@ -24,10 +25,6 @@ constexpr MessageForm k_directory_form{"directory of sections", magic_of("FRYS")
 
 std::unexpected<Error> refuse_image(std::string why, Errc code = Errc::protocol) {
   return fail(code, "decode image: " + std::move(why));
-}
-
-constexpr std::uint64_t words_for(std::uint64_t bits) noexcept {
-  return bits / 64 + (bits % 64 != 0);
 }
 
 std::size_t header_length(const Layout& layout) {
@@ -138,7 +135,7 @@ ImagePlan plan_image(const Layout& layout) {
   for (const LayoutRegion& region : layout.regions) {
     const std::uint64_t units = units_in(region.length);
     plan.regions.push_back({units, bits, plan.blocks, data_units * k_unit_bytes});
-    bits += words_for(units) * 64;
+    bits += words_for(units) * k_word_bits;
     plan.blocks += (units + k_checksums_a_block - 1) / k_checksums_a_block;
     data_units += units;
   }
