@@ -31,7 +31,8 @@ struct MappedSlot {
 Result<std::vector<MappedSlot>> map_slots(const GuestMemory& memory,
                                           std::span<const KvmSlot> slots);
 
-/// Has KVM log writes to the slots, all pages of which it protects, or has it log no more.
+/// Has KVM log writes to the slots, all pages of which it protects, or has it log no more. Where
+/// KVM_DIRTY_LOG_INITIALLY_SET was asked for it protects none yet.
 enum class Logging { off, on };
 Result<void> set_logging(int vm, std::span<const MappedSlot> slots, Logging logging);
 

@@ -55,15 +55,21 @@ Result<void> PageReceiver::expect_another(std::uint16_t index) {
   return {};
 }
 
+/// Of all lanes, with the lock held.
+template <class Apply>
+void PageReceiver::for_each_link(Apply apply) const {
+  for (const Line& line : lines_) {
+    for (const auto* link : {&line.last, &line.now, &line.next}) {
+      if (*link) apply(**link);
+    }
+  }
+}
+
 void PageReceiver::cancel(Errc why) noexcept {
   {
     const std::scoped_lock lock(mutex_);
     if (!cancelled_) cancelled_ = why;
-    for (const Line& line : lines_) {
-      for (const auto* link : {&line.last, &line.now, &line.next}) {
-        if (*link) (*link)->cancel(why);
-      }
-    }
+    for_each_link([why](Link& link) { link.cancel(why); });
   }
   round_over_.notify_all();
   next_line_.notify_all();
@@ -157,11 +163,7 @@ void PageReceiver::withdraw() noexcept {
   {
     const std::scoped_lock lock(mutex_);
     withdrawn_ = true;  // so that they stay until this ends
-    for (const Line& line : lines_) {
-      for (const auto* link : {&line.last, &line.now, &line.next}) {
-        if (*link) links.push_back(link->get());
-      }
-    }
+    for_each_link([&](Link& link) { links.push_back(&link); });
   }
   for (Link* const link : links) link->withdraw();
   control_.withdraw();

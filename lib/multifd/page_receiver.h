@@ -110,6 +110,8 @@ class PageReceiver {
   void read_lane(std::uint16_t index, Link& first);
   Result<void> read_line(std::uint16_t index, Link& link);
   Result<Link*> next_line(std::uint16_t index);
+  template <class Apply>
+  void for_each_link(Apply apply) const;
   Result<void> acknowledge_round(std::uint32_t round);
 
   const GuestMemory& memory_;

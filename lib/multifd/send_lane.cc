@@ -191,12 +191,9 @@ LaneReport SendLane::report() const {
                     .placed_bytes = counters_.placed_bytes.load(std::memory_order_relaxed),
                     .packets = transcript().packets,
                     .resent = counters_.resent_units.load(std::memory_order_relaxed),
+                    .replacements = counters_.replacements.load(std::memory_order_relaxed),
                     .zero_copy_fallbacks = zero_copy_fallbacks(),
                     .times = counters_.clock.times()};
-  {
-    const std::scoped_lock lock(mutex_);
-    report.replacements = replacements_;
-  }
   // A lane that waits for the receiver has no work, either: it is one and the same time.
   report.times.idle = std::max(report.times.idle - report.times.receiver, {});
   return report;
@@ -308,8 +305,8 @@ Result<void> SendLane::renew_link() {
       fallbacks_before_ += io->zero_copy_fallbacks();
     }
     link_ = next;
-    ++replacements_;
   }
+  counters_.replacements.fetch_add(1, std::memory_order_relaxed);
   insist(options_.zero_copy, *link_);
   return attach();
 }

@@ -60,8 +60,9 @@ struct SendCounters {
   std::atomic<std::uint64_t> placed_copies = 0;  ///< packets, of mapped memory that was copied
   std::atomic<std::uint64_t> zero_bytes = 0;
   std::atomic<std::uint64_t> resent_units = 0;
-  std::atomic<std::uint64_t> wait_micros = 0;  ///< without work
-  LaneClock clock;                             ///< has a lock of its own
+  std::atomic<std::uint64_t> replacements = 0;  ///< of its link
+  std::atomic<std::uint64_t> wait_micros = 0;   ///< without work
+  LaneClock clock;                              ///< has a lock of its own
 };
 
 /// Takes runs, in a thread of its own, from the queue that all lanes share, and orders that are for
@@ -160,7 +161,6 @@ class SendLane {
 
   mutable std::mutex mutex_;  // guards the rest, which other threads touch too
   Link* link_;                // changed by the lane's thread, which reads it without the lock
-  std::uint64_t replacements_ = 0;
   std::uint64_t fallbacks_before_ = 0;  // of the links before this one
   std::uint32_t round_ = 0;
   Motion motion_ = Motion::still;

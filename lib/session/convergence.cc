@@ -72,14 +72,13 @@ Convergence::Verdict Convergence::after_round(const RoundFigures& round,
   // Where the hand-over alone takes longer than was asked, no round helps but one that leaves
   // nothing.
   const bool hopeless = expected_downtime(0, bandwidth_, cost()) > goal_.max_downtime;
+  const bool rate_known = round.watched == Watched::throughout;  // else about half of it was seen
   if (stuck || hopeless) {
     outlook_ = Outlook::not_converging;
-  } else if (round.watched == Watched::part_by_part) {
-    outlook_ = Outlook::unknown;  // the guest writes about twice what was seen
   } else {
-    outlook_ = rounds_ < 2 && dirty_rate_ >= bandwidth_ ? Outlook::unknown : Outlook::converging;
+    const bool unknown = !rate_known || (rounds_ < 2 && dirty_rate_ >= bandwidth_);
+    outlook_ = unknown ? Outlook::unknown : Outlook::converging;
   }
-  const bool rate_known = round.watched == Watched::throughout;
   eta_ = outlook_ == Outlook::not_converging || !rate_known
              ? std::nullopt
              : time_to_switch(round.dirty_bytes, dirty_rate_, bandwidth_, expected_);

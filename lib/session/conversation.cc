@@ -11,10 +11,8 @@ namespace {
 // asked is not read until it does.
 constexpr std::size_t k_waiting_frames = 64;
 
-// How long a side that failed waits for its last words to be heard, and for the peer's.
-constexpr std::chrono::milliseconds k_last_words{600};
-
-Task<void> cancel_later(EventLoop& loop, Link& link, std::chrono::milliseconds in = k_last_words) {
+Task<void> cancel_later(EventLoop& loop, Link& link,
+                        std::chrono::milliseconds in = Conversation::k_last_words) {
   co_await loop.sleep_until(Clock::now() + in);
   link.cancel(Errc::timed_out);
 }

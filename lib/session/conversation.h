@@ -24,6 +24,9 @@ namespace ferry {
 /// who waits hears of it.
 class Conversation {
  public:
+  /// How long a side that ends waits for its last words to be heard, and for the peer's.
+  static constexpr std::chrono::milliseconds k_last_words{600};
+
   /// What the owner adds. Called from threads of the conversation, one call at a time each; none
   /// may call back into it but for fail() and send().
   struct Role {

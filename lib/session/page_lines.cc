@@ -17,8 +17,6 @@ bool may_pass(Errc why) noexcept {
   return why == Errc::disconnected || why == Errc::unreachable || why == Errc::timed_out;
 }
 
-Task<void> pause(EventLoop& loop) { co_await loop.sleep_until(Clock::now() + k_pause); }
-
 }  // namespace
 
 PageLines::PageLines(EventLoop& loop, Conversation& conversation, Way way)
@@ -85,7 +83,7 @@ Result<Greeted> PageLines::dial_again(std::uint16_t index) {
     if (greeted || !may_pass(greeted.error().code) || Clock::now() + k_pause >= deadline) {
       return greeted;
     }
-    FERRY_TRY(block_on(loop_, pause(loop_), over_.get_token()));
+    FERRY_TRY(block_on(loop_, loop_.sleep_until(Clock::now() + k_pause), over_.get_token()));
   }
 }
 

@@ -196,7 +196,7 @@ Task<void> cancel_after_failure(EventLoop& loop, Conversation& conversation) {
 
 /// A receiver that has the guest, and asks for pages once more, is not to hold a lane for ever.
 Task<void> cut_later(EventLoop& loop, PageLines& lines) {
-  co_await loop.sleep_until(Clock::now() + 2 * k_glance);
+  co_await loop.sleep_until(Clock::now() + Conversation::k_last_words);
   lines.cut(Errc::timed_out);
 }
 

@@ -6,17 +6,13 @@
 #include <utility>
 
 #include "memory/region_io.h"
+#include "session/guest_failure.h"
 
 namespace ferry {
 namespace {
 
 // So much is watched, or handed to the lanes, before the clock is looked at again.
 constexpr std::uint64_t k_submit_bytes = 16 * 1024 * 1024;
-
-/// What a tracker could not do, and why.
-std::unexpected<Error> of_tracker(const Error& error, std::string_view act) {
-  return fail_sys(Errc::guest, error.sys, fmt::format("{}: {}", act, error.context), error.remedy);
-}
 
 }  // namespace
 
@@ -70,7 +66,7 @@ Result<void> Rounds::watch_beyond(const MemoryRegion& region, std::uint64_t offs
     FERRY_TRY(recipient_.check());  // in a long hole nothing else hears of a failure, or of a stop
     const std::uint64_t length = std::min(region.length - watched_, k_submit_bytes);
     if (auto watched = gradual_->watch({region.id, watched_, length}); !watched) {
-      return of_tracker(std::move(watched).error(), "watch memory that is to be sent");
+      return of_guest(std::move(watched).error(), "watch memory that is to be sent");
     }
     watched_ += length;
   }
@@ -93,7 +89,7 @@ Result<void> Rounds::send_owed(Motion motion) {
 
 Result<void> Rounds::harvest() {
   if (auto harvested = guest_.dirty_tracker().harvest(owed_); !harvested) {
-    return of_tracker(std::move(harvested).error(), "harvest dirty pages");
+    return of_guest(std::move(harvested).error(), "harvest dirty pages");
   }
   const auto now = Clock::now();
   const auto passed = now - std::exchange(harvested_at_, now);

@@ -9,6 +9,7 @@
 #include "ferry/event_loop.h"
 #include "memory/region_io.h"
 #include "session/fresh_token.h"
+#include "session/guest_failure.h"
 
 namespace ferry {
 namespace {
@@ -24,12 +25,6 @@ class Laps {
  private:
   Clock::time_point last_ = Clock::now();
 };
-
-Error of_guest(Error error, std::string_view act) {
-  error.code = Errc::guest;
-  error.context = std::string(act) + ": " + error.context;
-  return error;
-}
 
 Convergence::Goal goal_of(const SendOptions& options) {
   return {.max_downtime = options.max_downtime,
@@ -78,7 +73,7 @@ Result<void> Source::migrate() {
 
 Result<void> Source::precopy() {
   if (auto started = rounds_.start_tracking(); !started) {
-    return std::unexpected(of_guest(std::move(started).error(), "start dirty tracking"));
+    return of_guest(std::move(started).error(), "start dirty tracking");
   }
   if (options_.max_time.count() > 0) rounds_.end_by(Clock::now() + options_.max_time);
   show(guest_.memory().total_bytes());
@@ -113,7 +108,7 @@ Result<bool> Source::may_switch() {
   if (hook_called_ || !options_.before_switch) return true;
   hook_called_ = true;
   if (auto allowed = options_.before_switch(); !allowed) {
-    return std::unexpected(of_guest(std::move(allowed).error(), "before the switch"));
+    return of_guest(std::move(allowed).error(), "before the switch");
   }
   FERRY_TRY(rounds_.harvest());
   return convergence_.fits(rounds_.bytes_owed());
@@ -159,7 +154,7 @@ Result<void> Source::switch_over() {
 
 Result<void> Source::pause() {
   if (auto paused = guest_.pause(); !paused) {
-    return std::unexpected(of_guest(std::move(paused).error(), "pause the guest"));
+    return of_guest(std::move(paused).error(), "pause the guest");
   }
   enter(SourceEvent::pause);
   slow_to(0);
@@ -179,7 +174,7 @@ Result<void> Source::save_state() {
   StateWriter out(recipient_.state());
   auto saved = guest_.save_state(out);
   FERRY_TRY(out.status());  // where the line is gone, that is why the guest could not save
-  if (!saved) return std::unexpected(of_guest(std::move(saved).error(), "save device state"));
+  if (!saved) return of_guest(std::move(saved).error(), "save device state");
   FERRY_TRY(out.finish());
   state_bytes_ = out.bytes_written();
   state_sections_ = out.sections();

@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "dirty/kvm_slots.h"
 #include "tests/dirty/vcpu_memory.h"
 
 namespace ferry::test {
@@ -91,15 +92,9 @@ TEST_F(KvmDirtyRingsBehindALog, SeeAsMuch) { expect_to_see_a_write(); }
 
 TEST_F(LogsOfAVmm, KeepWhatTheyHoldWhenATrackerIsMade) {
   const KvmSlot& slot = memory_->slots()[0];
-  const auto place = memory_->memory().at(slot.memory);
-  ASSERT_TRUE(place);
-  kvm_userspace_memory_region logged{};
-  logged.slot = slot.slot;
-  logged.flags = KVM_MEM_LOG_DIRTY_PAGES;
-  logged.guest_phys_addr = slot.guest_address;
-  logged.memory_size = place->size();
-  logged.userspace_addr = reinterpret_cast<std::uintptr_t>(place->data());
-  ASSERT_EQ(::ioctl(memory_->vm(), KVM_SET_USER_MEMORY_REGION, &logged), 0);
+  const auto mapped = map_slots(memory_->memory(), {&slot, 1});
+  ASSERT_TRUE(mapped);
+  ASSERT_TRUE(set_logging(memory_->vm(), *mapped, Logging::on));
   memory_->write({{0, 7}}, 1);
   ASSERT_TRUE(track_kvm_log(memory_->vm(), memory_->memory(), memory_->slots()));
   std::array<std::uint64_t, VcpuMemory::k_pages / 64 + 1> words{};

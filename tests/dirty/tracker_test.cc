@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <functional>
 #include <latch>
 #include <memory>
 #include <random>
@@ -140,12 +141,16 @@ class GradualTrackers : public MadeTrackers {
     ASSERT_TRUE(gradual_->begin());
   }
 
-  /// In pieces that begin and end anywhere, as extents do.
-  void watch(RegionId region, std::uint64_t first, std::uint64_t end) {
+  /// In pieces that begin and end anywhere, as extents do; each is given away when it is watched.
+  void watch(
+      RegionId region, std::uint64_t first, std::uint64_t end,
+      const std::function<void(const PageRun&)>& watched = [](const PageRun&) {}) {
     constexpr std::uint64_t k_piece = 100;
     for (; first < end; first += k_piece) {
       const std::uint64_t count = std::min(end - first, k_piece);
-      ASSERT_TRUE(gradual_->watch({region, first * k_unit_bytes, count * k_unit_bytes}));
+      const PageRun piece{region, first * k_unit_bytes, count * k_unit_bytes};
+      ASSERT_TRUE(gradual_->watch(piece));
+      watched(piece);
     }
   }
   std::uint64_t units_of(RegionId region) { return units_in(memory().regions()[region].length); }
@@ -239,18 +244,13 @@ TEST_P(DirtyTrackers, LoseNoPageOfAWriterThatNeverRests) {
 /// The same from its first round on, in which each piece is watched before it is copied. The rest
 /// is short, so that few pages are written again that were lost.
 TEST_P(GradualTrackers, LoseNoPageOfAWriterThatNeverRests) {
-  constexpr std::uint64_t k_piece = 100;
   for (int migration = 0; migration < 20; ++migration) {
     Copy copy(memory());
     {
       const std::jthread writer = never_resting_writer();
       for (const RegionId region : {0u, 1u}) {
-        for (std::uint64_t first = 0; first < units_of(region); first += k_piece) {
-          const std::uint64_t count = std::min(units_of(region) - first, k_piece);
-          const PageRun piece{region, first * k_unit_bytes, count * k_unit_bytes};
-          ASSERT_TRUE(gradual_->watch(piece));
-          copy.take(piece);
-        }
+        ASSERT_NO_FATAL_FAILURE(
+            watch(region, 0, units_of(region), [&](const PageRun& piece) { copy.take(piece); }));
       }
       copy.take(harvested());
     }

@@ -48,13 +48,7 @@ class Scene {
   /// The guest stays at the source, and runs there.
   void expect_failed(Errc code, const std::string& text) {
     hear_its_last_words();
-    const Outcome outcome = sent.outcome();
-    ASSERT_TRUE(outcome.why_not);
-    EXPECT_EQ(outcome.why_not->code, code) << why_not(outcome);
-    EXPECT_THAT(why_not(outcome), HasSubstr(text));
-    EXPECT_EQ(outcome.owner, Owner::source);
-    EXPECT_TRUE(from.runs());
-    EXPECT_FALSE(from.tracking());
+    expect_kept(sent.outcome(), from, code, text);
   }
   /// Nobody knows, and the source does not run it.
   void expect_unknown(Errc code, const std::string& text) {

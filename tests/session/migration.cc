@@ -1,7 +1,10 @@
 #include "tests/session/migration.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "tests/session/memory_guest.h"
@@ -108,6 +111,42 @@ void expect_handed_over(const Ended& ended, const MemorySource& from, const Memo
   EXPECT_EQ(from.pauses(), 1u);
   EXPECT_EQ(from.resumes(), 0u);
   EXPECT_FALSE(from.tracking());
+}
+
+void expect_kept(const Outcome& outcome, const MemorySource& from, Errc code,
+                 const std::string& text) {
+  ASSERT_TRUE(outcome.why_not);
+  EXPECT_EQ(outcome.why_not->code, code) << why_not(outcome);
+  EXPECT_THAT(why_not(outcome), testing::HasSubstr(text));
+  EXPECT_EQ(outcome.owner, Owner::source);
+  EXPECT_TRUE(from.runs());
+  EXPECT_FALSE(from.tracking());
+}
+
+void expect_replaced(const Ended& ended, std::uint64_t least) {
+  ASSERT_TRUE(ended.sent.ok()) << why_not(ended.sent);
+  ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
+  EXPECT_GE(ended.sent.report.replacements, least);
+  EXPECT_EQ(ended.sent.report.replacements, ended.received.report.replacements);
+}
+
+std::vector<std::byte> counting(std::size_t bytes) {
+  std::vector<std::byte> out(bytes);
+  for (std::uint64_t at = 0; at + 8 <= bytes; at += 8) std::memcpy(&out[at], &at, 8);
+  return out;
+}
+
+void give_and_expect(MemorySource& from, MemoryDestination& to, std::span<const std::byte> bytes) {
+  from.on_save = [bytes](StateWriter& out) -> Result<void> {
+    out.section("accelerator").bytes(bytes);
+    return {};
+  };
+  to.on_load = [bytes](StateReader& in) -> Result<void> {
+    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
+    FERRY_TRY(in.bytes(read));
+    EXPECT_TRUE(std::ranges::equal(read, bytes));
+    return {};
+  };
 }
 
 std::unique_ptr<Runtime> runtime_of_all_transports() { return make_runtime().value(); }

@@ -4,8 +4,10 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "ferry/ferry.h"
 
@@ -77,6 +79,16 @@ SendOptions with_channels(unsigned channels);
 
 /// Both sides say so, the memory is the same, and each guest was asked for what it should be, once.
 void expect_handed_over(const Ended& ended, const MemorySource& from, const MemoryDestination& to);
+/// It failed so, and the guest stays at the source, and runs there.
+void expect_kept(const Outcome& outcome, const MemorySource& from, Errc code,
+                 const std::string& text);
+/// It went well, and as many channels as both sides say were replaced: `least` or more.
+void expect_replaced(const Ended& ended, std::uint64_t least);
+
+/// No two words of it are alike.
+std::vector<std::byte> counting(std::size_t bytes);
+/// One section of device state, which arrives as it was. The bytes outlive the migration.
+void give_and_expect(MemorySource& from, MemoryDestination& to, std::span<const std::byte> bytes);
 
 std::unique_ptr<Runtime> runtime_of_all_transports();
 

@@ -150,7 +150,6 @@ Door::Source Door::accept_source(std::uint32_t optional_features) {
   control.hear<wire::AddChannels>();
   control.say(wire::ChannelsAck{.first = 0, .count = 1});
   Peer page = accept();
-  control.say(wire::RoundAck{.round = 0});
   return {hello, std::move(control), std::move(page)};
 }
 

@@ -86,7 +86,7 @@ class Door {
   Peer accept_control(std::uint16_t channels);
   /// Blocks for the next line, and says nothing.
   Peer accept_silently();
-  /// A source of one lane, up to where its device state goes. It is told of these features.
+  /// A source of one lane, up to where its pages go. It is told of these features.
   struct Source {
     wire::Hello hello;
     Peer control;

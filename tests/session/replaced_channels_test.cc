@@ -24,16 +24,8 @@ namespace ferry::test {
 namespace {
 
 using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 constexpr std::uint64_t k_at_once = 1;  // byte, with which a channel is worn: one packet on each
-
-void expect_replaced(const Ended& ended, std::uint64_t least) {
-  ASSERT_TRUE(ended.sent.ok()) << why_not(ended.sent);
-  ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
-  EXPECT_GE(ended.sent.report.replacements, least);
-  EXPECT_EQ(ended.sent.report.replacements, ended.received.report.replacements);
-}
 
 struct Kind {
   std::string name;
@@ -104,17 +96,11 @@ TEST_P(ReplacedChannels, MoveAGuestThatWritesAllTheTimeByteForByte) {
 TEST_P(ReplacedChannels, MoveDeviceStateWhoseRoundIsOneOfPagesToo) {
   MemorySource from(layout_of({40 * k_unit_bytes}));
   MemoryDestination to;
-  std::vector<std::byte> state(3 * k_mib);
-  for (std::size_t at = 0; at < state.size(); at += k_unit_bytes) state[at] = std::byte(at >> 12);
-  from.on_save = [&](StateWriter& out) -> Result<void> {
-    out.section("accelerator").bytes(state);
+  const auto state = counting(3 * k_mib);
+  give_and_expect(from, to, state);
+  from.on_save = [&, give = from.on_save](StateWriter& out) -> Result<void> {
+    FERRY_TRY(give(out));
     from.write(0, 1, std::byte{0x55});
-    return {};
-  };
-  to.on_load = [&](StateReader& in) -> Result<void> {
-    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
-    FERRY_TRY(in.bytes(read));
-    EXPECT_TRUE(read == state);
     return {};
   };
   expect_replaced(migrate(*runtime_, from, to, GetParam().at, options()), 2);
@@ -177,33 +163,20 @@ TEST_P(CutWhileReplaced, NeverGivesAGuestTwoOwners) {
 /// A source whose one channel is worn by its first packet, and the other side by hand.
 class WornSource : public testing::Test {
  protected:
-  /// Up to where the source has announced another channel.
-  struct Greeted {
-    Peer control;
-    Peer page;
-  };
-  Greeted greet(std::uint32_t features = wire::k_known_optional_features) {
-    Peer control = door_.accept_silently();
-    const wire::Hello hello = control.hear_hello();
-    control.say(
-        wire::encode(wire::HelloAck{.session = hello.session, .optional_features = features}));
-    control.hear<wire::LayoutFrame>();
-    control.say(wire::LayoutAck{});
-    control.hear<wire::AddChannels>();
+  /// Up to where its pages go.
+  Door::Source greet(std::uint32_t features = wire::k_known_optional_features) {
+    return door_.accept_source(features);
+  }
+  /// Up to where another channel may come.
+  static void expect_another(Peer& control) {
+    EXPECT_EQ(control.hear<wire::ReplaceChannel>(), wire::ReplaceChannel{0});
     control.say(wire::ChannelsAck{.first = 0, .count = 1});
-    Peer page = door_.accept();
-    return {std::move(control), std::move(page)};
   }
   void expect_failed(Peer& control, Errc code, const std::string& text) {
     while (control.hear_any()) {  // its last words, and the end
     }
     control.finish();
-    const Outcome outcome = sent_.outcome();
-    ASSERT_TRUE(outcome.why_not);
-    EXPECT_EQ(outcome.why_not->code, code) << why_not(outcome);
-    EXPECT_THAT(why_not(outcome), HasSubstr(text));
-    EXPECT_EQ(outcome.owner, Owner::source);
-    EXPECT_TRUE(from_.runs());
+    expect_kept(sent_.outcome(), from_, code, text);
   }
   static SendOptions one_lane() {
     SendOptions options = with_channels(1);
@@ -224,9 +197,8 @@ class WornSource : public testing::Test {
 };
 
 TEST_F(WornSource, AsksForAnotherChannelOfTheSameLane) {
-  auto [control, page] = greet();
-  EXPECT_EQ(control.hear<wire::ReplaceChannel>(), wire::ReplaceChannel{0});
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   Peer next = door_.accept_silently();
   const wire::Hello hello = next.hear_hello();
   EXPECT_EQ(hello.role, wire::Role::page);
@@ -243,16 +215,15 @@ TEST_F(WornSource, AsksForAnotherChannelOfTheSameLane) {
 }
 
 TEST_F(WornSource, GoesOnOnItsChannelToAReceiverThatTakesNoOther) {
-  auto [control, page] = greet(wire::k_device_state | wire::k_state_on_lanes);
+  auto [offer, control, page] = greet(wire::k_device_state | wire::k_state_on_lanes);
   page.hear_packets(3);
   control.say(wire::Abort{Errc::cancelled, "enough"});
   expect_failed(control, Errc::disconnected, "was cancelled");
 }
 
 TEST_F(WornSource, GivesUpWhereTheReceiverRefusesTheOther) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   Peer next = door_.accept_silently();
   const wire::Hello hello = next.hear_hello();
   next.say(wire::encode(wire::HelloAck{.verdict = wire::HelloAck::Verdict::unannounced,
@@ -263,9 +234,8 @@ TEST_F(WornSource, GivesUpWhereTheReceiverRefusesTheOther) {
 }
 
 TEST_F(WornSource, DialsAgainWhereTheOtherIsCutBeforeItIsGreeted) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   { const Peer next = door_.accept_silently(); }
   Peer next = door_.accept();
   next.hear_packets(1);
@@ -274,26 +244,23 @@ TEST_F(WornSource, DialsAgainWhereTheOtherIsCutBeforeItIsGreeted) {
 }
 
 TEST_F(WornSource, GivesUpWhereTheOtherIsNeverGreeted) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   const Peer next = door_.accept_silently();
   expect_failed(control, Errc::timed_out, "");
 }
 
 TEST_F(WornSource, GivesUpWhereTheOldOneIsNeverReadToItsEnd) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   Peer next = door_.accept();
   next.hear_packets(1);
   expect_failed(control, Errc::timed_out, "");
 }
 
 TEST_F(WornSource, StopsWhileItWaitsForTheEndOfTheOldOne) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   Peer next = door_.accept();
   next.hear_packets(1);
   sent_.stop();
@@ -301,38 +268,36 @@ TEST_F(WornSource, StopsWhileItWaitsForTheEndOfTheOldOne) {
 }
 
 TEST_F(WornSource, StopsWhileTheOtherIsDialled) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   const Peer next = door_.accept_silently();
   sent_.stop();
   expect_failed(control, Errc::cancelled, "cancelled");
 }
 
 TEST_F(WornSource, GivesUpWhereTheReceiverNeverAnswers) {
-  auto [control, page] = greet();
+  auto [offer, control, page] = greet();
   control.hear<wire::ReplaceChannel>();
   expect_failed(control, Errc::timed_out, "");
 }
 
 TEST_F(WornSource, IsNotAnsweredForAnotherLane) {
-  auto [control, page] = greet();
+  auto [offer, control, page] = greet();
   control.hear<wire::ReplaceChannel>();
   control.say(wire::ChannelsAck{.first = 1, .count = 1});
   expect_failed(control, Errc::protocol, "the receiver answered 'channels-ack'");
 }
 
 TEST_F(WornSource, StopsWhileItWaitsForTheOther) {
-  auto [control, page] = greet();
+  auto [offer, control, page] = greet();
   control.hear<wire::ReplaceChannel>();
   sent_.stop();
   expect_failed(control, Errc::cancelled, "cancelled");
 }
 
 TEST_F(WornSource, GivesUpWhereTheReceiverSpeaksOnAChannelThatIsOver) {
-  auto [control, page] = greet();
-  control.hear<wire::ReplaceChannel>();
-  control.say(wire::ChannelsAck{.first = 0, .count = 1});
+  auto [offer, control, page] = greet();
+  expect_another(control);
   Peer next = door_.accept();
   next.hear_packets(1);
   page.say(wire::Heartbeat{});

@@ -26,27 +26,6 @@ namespace {
 
 using testing::HasSubstr;
 
-/// No two words of it are alike.
-std::vector<std::byte> counting(std::size_t bytes) {
-  std::vector<std::byte> out(bytes);
-  for (std::uint64_t at = 0; at + 8 <= bytes; at += 8) std::memcpy(&out[at], &at, 8);
-  return out;
-}
-
-/// One section, which arrives as it was.
-void give_and_expect(MemorySource& from, MemoryDestination& to, std::span<const std::byte> bytes) {
-  from.on_save = [bytes](StateWriter& out) -> Result<void> {
-    out.section("accelerator").bytes(bytes);
-    return {};
-  };
-  to.on_load = [bytes](StateReader& in) -> Result<void> {
-    std::vector<std::byte> read(FERRY_TRY(in.next())->length);
-    FERRY_TRY(in.bytes(read));
-    EXPECT_TRUE(std::ranges::equal(read, bytes));
-    return {};
-  };
-}
-
 /// How a session comes about.
 struct SessionKind {
   std::string name;
@@ -198,6 +177,7 @@ TEST(StateOnLanes, StaysOnTheControlChannelForAReceiverThatKnowsNoOtherWay) {
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
   auto [hello, control, page] = door.accept_source(wire::k_device_state);
+  control.say(wire::RoundAck{.round = 0});
   EXPECT_EQ(hello.optional_features, wire::k_known_optional_features);
   control.hear<wire::StateSectionFrame>();
   for (std::size_t piece = 0; piece < 2 * k_mib / k_state_piece_bytes; ++piece) {

@@ -154,6 +154,7 @@ TEST(StateTransfer, IsRefusedToAReceiverOfAnEarlierVersion) {
   options.channels = 1;
   Call sent = sending(*runtime, from, door.uri(), options);
   auto [hello, control, page] = door.accept_source(0);
+  control.say(wire::RoundAck{.round = 0});
   EXPECT_EQ(control.hear<wire::Abort>().code, Errc::refused);
   control.finish();
   const Outcome outcome = sent.outcome();
