@@ -117,7 +117,7 @@ void expect_kept(const Outcome& outcome, const MemorySource& from, Errc code,
                  const std::string& text) {
   ASSERT_TRUE(outcome.why_not);
   EXPECT_EQ(outcome.why_not->code, code) << why_not(outcome);
-  EXPECT_THAT(why_not(outcome), testing::HasSubstr(text));
+  EXPECT_THAT(why_not(outcome), ::testing::HasSubstr(text));
   EXPECT_EQ(outcome.owner, Owner::source);
   EXPECT_TRUE(from.runs());
   EXPECT_FALSE(from.tracking());
