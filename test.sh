@@ -35,14 +35,18 @@ without_randomness() {
   fi
 }
 
-# The reasons that skipped tests gave, one line each, out of ctest's log of the last run.
+# The tests that were skipped and the reasons that they gave, a line each, out of ctest's log of the
+# last run. Where a program ran many of its tests at a time it names them itself.
 skipped_tests() {
   awk '
-    /^[0-9]+\/[0-9]+ Testing: / { name = $3; reason = ""; reading = 0 }
-    /: Skipped$/                { reading = 1; next }
-    /^\[  SKIPPED \]/           { if (name) print "skipped: " name ": " reason; name = ""; reading = 0 }
-    /^the lab cannot run here/  { if (name) print "skipped: " name ": " $0; name = "" }
-    reading && NF               { reason = reason (reason ? " " : "") $0 }
+    /^[0-9]+\/[0-9]+ Testing: /     { test = $3; reading = 0 }
+    /: Skipped$/                    { reason = ""; reading = 1; next }
+    /^\[  SKIPPED \] .*\([0-9]+ ms\)/ {
+      room = test; sub(/\..*/, "", room); sub(/,$/, "", $4)
+      print "skipped: " room "." $4 ": " reason; reading = 0
+    }
+    /^the lab cannot run here/      { print "skipped: " test ": " $0 }
+    reading && NF                   { reason = reason (reason ? " " : "") $0 }
   ' "$1/Testing/Temporary/LastTest.log"
 }
 
@@ -51,7 +55,8 @@ run_tests() {
   local preset=$1 folder=$2 wrapper=$3 failed=0
   local summary=$scratch/$preset
   : > "$summary"
-  $wrapper ctest --preset "$preset" -j "$(nproc)" |
+  # Half of the tests mostly wait.
+  $wrapper ctest --preset "$preset" -j "$((2 * $(nproc)))" |
     sed -u -e '/% tests passed,/,$ {' -e "w $summary" -e 'd' -e '}' \
       -e '/^ *Start  *[0-9]*: /d' -e 's/ \(# GetParam.*\)\{0,1\} \.\.\.\.*/ ../' || failed=1
   if [ "$failed" -ne 0 ]; then
@@ -79,7 +84,7 @@ test_build() {
     echo "skipped: fuzz: no clang++-19 with libFuzzer on this machine, nor in its packages"
     return 0
   fi
-  # Many files at a time compile in half the time. The fuzzer's build takes them one by one, so that
+  # Many files at a time compile faster than one by one. The fuzzer's build does that, so that
   # each is seen to include what it needs.
   local unity=ON
   [ "$preset" = fuzz ] && unity=OFF

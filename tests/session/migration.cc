@@ -124,8 +124,8 @@ void expect_kept(const Outcome& outcome, const MemorySource& from, Errc code,
 }
 
 void expect_replaced(const Ended& ended, std::uint64_t least) {
-  ASSERT_TRUE(ended.sent.ok()) << why_not(ended.sent);
-  ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
+  ASSERT_TRUE(ended.sent.ok() && ended.received.ok())
+      << why_not(ended.sent) << "\n" << why_not(ended.received);
   EXPECT_GE(ended.sent.report.replacements, least);
   EXPECT_EQ(ended.sent.report.replacements, ended.received.report.replacements);
 }
