@@ -9,6 +9,7 @@
 #include <chrono>
 
 #include "channels/socket_connect.h"
+#include "loop/socket_address.h"
 
 namespace ferry {
 namespace {
@@ -26,6 +27,10 @@ constexpr std::chrono::seconds k_probe_after_idle = 15s;
 constexpr std::chrono::seconds k_between_probes = 5s;
 constexpr int k_probes = 4;
 constexpr std::chrono::milliseconds k_user_timeout = 120s;
+
+// A packet of a lane's, and the next one while the peer reads it: the kernel doubles the figure,
+// and counts its own needs in.
+constexpr int k_little_queued_bytes = 208 * 1024;
 
 // Not in the C library's headers of Debian 12.
 constexpr int k_sol_mptcp = 284;
@@ -70,6 +75,13 @@ Result<void> set_line_options(int socket, const std::string& act) {
     if (!done && !(multipath && unknown)) return done;
   }
   return {};
+}
+
+void queue_little_within_host(int socket) noexcept {
+  const SocketAddress local = local_address(socket);
+  if (local.family() != AF_INET && local.family() != AF_INET6) return;
+  if (host_text(local) != host_text(peer_address(socket))) return;
+  ::setsockopt(socket, SOL_SOCKET, SO_SNDBUF, &k_little_queued_bytes, sizeof k_little_queued_bytes);
 }
 
 bool is_multipath(int socket) noexcept {

@@ -20,6 +20,11 @@ Result<UniqueFd> open_tcp_socket(int family, TcpKind kind, const std::string& ac
 /// What every line has set: no delay, and probes that end one whose peer is gone. Errc::system.
 Result<void> set_line_options(int socket, const std::string& act);
 
+/// Of a connected TCP socket whose peer is at the same address: less is queued for sending, so that
+/// what was encrypted is in the processor's cache still when the peer comes to it. There is no
+/// round trip that a large queue would fill. Does nothing to any other socket.
+void queue_little_within_host(int socket) noexcept;
+
 /// Do both ends of a connected socket speak MPTCP?
 bool is_multipath(int socket) noexcept;
 

@@ -241,9 +241,16 @@ Error TlsEngine::Line::verdict_failure() const {
   return {Errc::auth, 0, words_of_verdict(verdict), remedy_of_verdict(verdict)};
 }
 
-/// The plain bytes of the next record: where they lie if they lie together, else joined.
+/// The plain bytes of the next record: where they lie if they lie together, else joined. A large
+/// piece begins a record of its own: what a packet's header is joined with would be copied once
+/// more, and all pages behind it would lie across the lines of the processor's cache, at the other
+/// side too.
 std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
-  const auto pieces = from.window(TlsEngine::k_plain_bytes);
+  auto pieces = from.window(TlsEngine::k_plain_bytes);
+  const auto large = std::find_if(pieces.begin() + 1, pieces.end(), [](const iovec& piece) {
+    return piece.iov_len >= TlsEngine::k_plain_bytes / 2;
+  });
+  pieces = pieces.first(static_cast<std::size_t>(large - pieces.begin()));
   if (pieces.size() == 1) {
     const auto* data = static_cast<const std::byte*>(pieces[0].iov_base);
     const std::size_t bytes = pieces[0].iov_len;
@@ -260,8 +267,8 @@ std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
   return std::span(record).first(joined);
 }
 
+/// OpenSSL's queue of errors is empty before, and after a success.
 Result<void> TlsEngine::Line::encrypt_record(std::span<const std::byte> plain) {
-  ERR_clear_error();
   if (records >= options.records_per_key) {
     if (keeps_key) return std::unexpected(key_used_up());
     if (const int done = SSL_key_update(ssl.get(), SSL_KEY_UPDATE_NOT_REQUESTED); done != 1) {
@@ -352,9 +359,9 @@ Result<TlsEngine::Plain> TlsEngine::decrypt(std::span<const iovec> into) {
   if (line.reading_failure) return std::unexpected(*line.reading_failure);
   IovecWindow room(into);
   Plain plain;
+  ERR_clear_error();  // once, for all of them: a success leaves none behind
   while (!room.done()) {
     const iovec piece = room.window().front();
-    ERR_clear_error();
     std::size_t got = 0;
     const int done = SSL_read_ex(line.ssl.get(), piece.iov_base, piece.iov_len, &got);
     if (done == 1) {
@@ -380,6 +387,7 @@ Result<TlsEngine::Plain> TlsEngine::decrypt(std::span<const iovec> into) {
 }
 
 Result<void> TlsEngine::encrypt(IovecWindow& from) {
+  ERR_clear_error();
   while (!from.done() && line_->outbox.size() < k_gathering_bytes) {
     FERRY_TRY(line_->encrypt_record(line_->next_record(from)));
   }

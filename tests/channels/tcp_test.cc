@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "channels/socket_connect.h"
+#include "channels/tcp_socket.h"
 #include "ferry/uri.h"
 #include "loop/socket_address.h"
 #include "tests/channels/io.h"
@@ -145,6 +146,28 @@ TEST_F(Tcp, APortIsFreeAgainAfterItsListener) {
   first->reset();
   const auto second = listen(at);
   EXPECT_TRUE(second) << text_of(second);
+}
+
+int send_queue_of(const UniqueFd& socket) {
+  int bytes = 0;
+  socklen_t length = sizeof bytes;
+  EXPECT_EQ(::getsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &bytes, &length), 0);
+  return bytes;
+}
+
+TEST(TcpSocket, QueuesLittleForAPeerAtTheSameAddressAndLeavesOtherSocketsAlone) {
+  const UniqueFd listener = raw_listener(1);
+  const UniqueFd within = raw_connection(local_address(listener.get()));
+  queue_little_within_host(within.get());
+  EXPECT_LE(send_queue_of(within), 2 * 208 * 1024);
+
+  const UniqueFd without_peer(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const UniqueFd no_tcp(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  for (const UniqueFd* other : {&without_peer, &no_tcp}) {
+    const int before = send_queue_of(*other);
+    queue_little_within_host(other->get());
+    EXPECT_EQ(send_queue_of(*other), before);
+  }
 }
 
 TEST_F(Tcp, ConnectingToNoHostOrToPortZeroIsAUsageError) {

@@ -112,6 +112,21 @@ TEST_F(TlsLine, ReplacesItsKeyAfterSoManyRecords) {
   EXPECT_EQ(dynamic_cast<TlsChannel&>(*ends.client).keys_replaced_by_peer(), 0u);
 }
 
+TEST_F(TlsLine, SmallPiecesShareARecordAndALargeOneBeginsItsOwn) {
+  const Ends ends = encrypt(buffers(), 1).value();  // a key a record: they can be counted
+  const std::string header = noise(2 * 1024, 1);
+  const std::string pages = noise(62 * 1024, 2);
+  std::vector<iovec> message;
+  for (std::size_t at = 0; at < header.size(); at += 512) {
+    message.push_back(piece_of(std::as_bytes(std::span(header).subspan(at, 512))));
+  }
+  message.push_back(piece_of(std::as_bytes(std::span(pages))));
+  std::jthread writer([&] { ASSERT_TRUE(ends.client->write(message)); });
+  const auto got = read_all(*ends.server, header.size() + pages.size());
+  EXPECT_TRUE(got && *got == header + pages);
+  EXPECT_EQ(dynamic_cast<TlsChannel&>(*ends.server).keys_replaced_by_peer(), 4u);  // of 1 + 4
+}
+
 TEST_F(TlsLine, ProvesTheSameAtBothEndsAndAnotherThingElsewhere) {
   const Ends ends = encrypt(buffers()).value();
   const Ends others = encrypt(buffers()).value();
