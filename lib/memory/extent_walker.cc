@@ -1,10 +1,12 @@
 #include "memory/extent_walker.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 namespace ferry {
@@ -13,6 +15,11 @@ namespace {
 constexpr std::uint64_t unit_floor(std::uint64_t offset) noexcept {
   return offset - offset % k_unit_bytes;
 }
+
+// So much is asked about at once, whether all of it is resident: the least first, and twice as much
+// while it is. Between many holes the least costs next to nothing.
+constexpr std::uint64_t k_least_probe = 64 * 1024;
+constexpr std::uint64_t k_most_probe = 16 * 1024 * 1024;
 
 }  // namespace
 
@@ -24,11 +31,18 @@ ExtentWalker::ExtentWalker(const MemoryRegion& region, const PageRun& part) noex
       length_(part.offset + part.length),
       fd_(region.fd),
       fd_offset_(region.fd_offset),
+      host_(region.backing == Backing::shmem && region.fd >= 0 ? region.host : nullptr),
+      probe_(k_least_probe),
       at_(part.offset) {}
 
 Result<std::optional<Extent>> ExtentWalker::next() {
   if (at_ >= length_) return std::nullopt;
   const std::uint64_t begin = at_;
+  if (const std::uint64_t length = resident(begin); length > 0) {
+    at_ += length;
+    data_.reset();
+    return Extent{{region_, begin, length}, false};
+  }
   if (!data_) data_ = FERRY_TRY(next_data(begin));
   const bool hole = *data_ > begin;
   at_ = hole ? *data_ : FERRY_TRY(next_hole(begin));
@@ -84,6 +98,19 @@ Result<std::uint64_t> ExtentWalker::next_hole(std::uint64_t from) {
     if (from >= length_) break;
   }
   return length_;
+}
+
+/// How much from there on is data for certain, since it is resident: 0 says nothing. Of shared
+/// memory alone: the page cache of a file on a disk also keeps holes that somebody has read.
+std::uint64_t ExtentWalker::resident(std::uint64_t from) {
+  if (host_ == nullptr) return 0;
+  const std::uint64_t length = std::min(probe_, length_ - from);
+  std::array<unsigned char, k_most_probe / k_unit_bytes> pages{};
+  const auto asked = std::span(pages).first(units_in(length));
+  const bool all = ::mincore(host_ + from, length, asked.data()) == 0 &&
+                   std::ranges::all_of(asked, [](unsigned char page) { return page & 1; });
+  probe_ = all ? std::min(2 * probe_, k_most_probe) : k_least_probe;
+  return all ? length : 0;
 }
 
 Result<void> ExtentWalker::check_file_length() const {

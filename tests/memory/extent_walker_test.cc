@@ -206,6 +206,61 @@ TEST(ExtentWalker, CoversTheRegionAlthoughSomebodyFillsAndPunchesIt) {
   }
 }
 
+/// Memory that is mapped and shared, as a VMM has it.
+struct SharedMapping {
+  explicit SharedMapping(const UniqueFd& file, std::uint64_t length) : bytes(length) {
+    at = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+    EXPECT_NE(at, MAP_FAILED);
+    region = region_of(file, length);
+    region.host = static_cast<std::byte*>(at);
+    region.backing = Backing::shmem;
+  }
+  SharedMapping(const SharedMapping&) = delete;
+  SharedMapping& operator=(const SharedMapping&) = delete;
+  ~SharedMapping() { ::munmap(at, bytes); }
+
+  void* at = nullptr;
+  std::uint64_t bytes;
+  MemoryRegion region;
+};
+
+/// What is told in parts, as if it were told at once.
+std::vector<Extent> joined(const std::vector<Extent>& parts) {
+  std::vector<Extent> whole;
+  for (const Extent& part : parts) {
+    if (!whole.empty() && whole.back().hole == part.hole) {
+      whole.back().run.length += part.run.length;
+    } else {
+      whole.push_back(part);
+    }
+  }
+  return whole;
+}
+
+TEST(ExtentWalker, ResidentSharedMemoryIsToldInPartsAndTheFileIsNotAsked) {
+  const std::uint64_t pages = 3 * 16 * 256;
+  const UniqueFd file = file_of(std::string(pages, 'x'));
+  const SharedMapping memory(file, pages * k_unit_bytes);
+  questions = 0;
+  const auto parts = walk(memory.region);
+  ASSERT_TRUE(parts);
+  EXPECT_EQ(questions, 0u);
+  for (const Extent& part : *parts) EXPECT_LE(part.run.length, 16u * 1024 * 1024);
+  EXPECT_EQ(joined(*parts), std::vector{data(0, pages)});
+}
+
+TEST(ExtentWalker, FindsEveryHoleOfMappedSharedMemory) {
+  std::mt19937 random(7);
+  std::string pages;
+  while (pages.size() < 12'000) pages.append(1 + random() % 700, random() % 2 == 0 ? 'x' : '.');
+  const UniqueFd file = file_of(pages);
+  const SharedMapping memory(file, pages.size() * k_unit_bytes);
+  const auto parts = walk(memory.region);
+  const auto by_the_file = walk(region_of(file, pages.size() * k_unit_bytes));
+  ASSERT_TRUE(parts && by_the_file);
+  EXPECT_EQ(joined(*parts), *by_the_file);
+}
+
 TEST(ExtentWalker, GoesNoFurtherThanThePartThatItIsGiven) {
   const UniqueFd fd = file_of("xx....xxxx..");
   const auto within = [&](std::uint64_t first, std::uint64_t count) {
