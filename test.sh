@@ -84,8 +84,8 @@ test_build() {
     echo "skipped: fuzz: no clang++-19 with libFuzzer on this machine, nor in its packages"
     return 0
   fi
-  # Many files at a time compile faster than one by one. The fuzzer's build does that, so that
-  # each is seen to include what it needs.
+  # Many files at a time compile faster. The fuzzer's build takes them one by one, so that each is
+  # seen to include what it needs.
   local unity=ON
   [ "$preset" = fuzz ] && unity=OFF
   cmake --preset "$preset" -DCMAKE_UNITY_BUILD=$unity > "$scratch/configure" 2>&1 ||

@@ -77,7 +77,7 @@ Result<void> set_line_options(int socket, const std::string& act) {
   return {};
 }
 
-void queue_little_within_host(int socket) noexcept {
+void queue_little_to_own_address(int socket) noexcept {
   const SocketAddress local = local_address(socket);
   if (local.family() != AF_INET && local.family() != AF_INET6) return;
   if (host_text(local) != host_text(peer_address(socket))) return;

@@ -241,14 +241,15 @@ Error TlsEngine::Line::verdict_failure() const {
   return {Errc::auth, 0, words_of_verdict(verdict), remedy_of_verdict(verdict)};
 }
 
-/// The plain bytes of the next record: where they lie if they lie together, else joined. A large
-/// piece begins a record of its own: what a packet's header is joined with would be copied once
-/// more, and all pages behind it would lie across the lines of the processor's cache, at the other
-/// side too.
+/// The plain bytes of the next record: where they lie if they lie together, else joined. A piece of
+/// which more than half a record is there begins one of its own: what a packet's header is joined
+/// with would be copied once more, and all pages behind it would lie across the lines of the
+/// processor's cache, at the other side too.
 std::span<const std::byte> TlsEngine::Line::next_record(IovecWindow& from) {
   auto pieces = from.window(TlsEngine::k_plain_bytes);
+  assert(!pieces.empty());
   const auto large = std::find_if(pieces.begin() + 1, pieces.end(), [](const iovec& piece) {
-    return piece.iov_len >= TlsEngine::k_plain_bytes / 2;
+    return piece.iov_len > TlsEngine::k_plain_bytes / 2;
   });
   pieces = pieces.first(static_cast<std::size_t>(large - pieces.begin()));
   if (pieces.size() == 1) {
@@ -359,12 +360,13 @@ Result<TlsEngine::Plain> TlsEngine::decrypt(std::span<const iovec> into) {
   if (line.reading_failure) return std::unexpected(*line.reading_failure);
   IovecWindow room(into);
   Plain plain;
-  ERR_clear_error();  // once, for all of them: a success leaves none behind
+  ERR_clear_error();
   while (!room.done()) {
     const iovec piece = room.window().front();
     std::size_t got = 0;
     const int done = SSL_read_ex(line.ssl.get(), piece.iov_base, piece.iov_len, &got);
     if (done == 1) {
+      if (ERR_peek_error() != 0) ERR_clear_error();  // cheaper than to clear what is empty
       room.advance(got);
       plain.bytes += got;
       continue;

@@ -1,5 +1,6 @@
 #include "memory/extent_walker.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -18,8 +19,16 @@ constexpr std::uint64_t unit_floor(std::uint64_t offset) noexcept {
 
 // So much is asked about at once, whether all of it is resident: the least first, and twice as much
 // while it is. Between many holes the least costs next to nothing.
-constexpr std::uint64_t k_least_probe = 64 * 1024;
-constexpr std::uint64_t k_most_probe = 16 * 1024 * 1024;
+constexpr std::uint64_t k_least_probe_bytes = 64 * 1024;
+constexpr std::uint64_t k_most_probe_bytes = 16 * 1024 * 1024;
+
+/// Is what is resident data? Of shared memory: the page cache of a file on a disk also keeps holes
+/// that somebody has read. And where this process might write to the file: of others' files
+/// mincore(2) calls every page resident (Linux 5.2), holes and all.
+bool residency_tells(const MemoryRegion& region) noexcept {
+  return region.backing == Backing::shmem && region.host != nullptr && region.fd >= 0 &&
+         ::faccessat(region.fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) == 0;
+}
 
 }  // namespace
 
@@ -31,14 +40,15 @@ ExtentWalker::ExtentWalker(const MemoryRegion& region, const PageRun& part) noex
       length_(part.offset + part.length),
       fd_(region.fd),
       fd_offset_(region.fd_offset),
-      host_(region.backing == Backing::shmem && region.fd >= 0 ? region.host : nullptr),
-      probe_(k_least_probe),
+      host_(residency_tells(region) ? region.host : nullptr),
+      probe_bytes_(k_least_probe_bytes),
       at_(part.offset) {}
 
 Result<std::optional<Extent>> ExtentWalker::next() {
   if (at_ >= length_) return std::nullopt;
   const std::uint64_t begin = at_;
-  if (const std::uint64_t length = resident(begin); length > 0) {
+  const bool before_a_hole = data_ && *data_ > begin;
+  if (const std::uint64_t length = before_a_hole ? 0 : resident_bytes(begin); length > 0) {
     at_ += length;
     data_.reset();
     return Extent{{region_, begin, length}, false};
@@ -100,17 +110,21 @@ Result<std::uint64_t> ExtentWalker::next_hole(std::uint64_t from) {
   return length_;
 }
 
-/// How much from there on is data for certain, since it is resident: 0 says nothing. Of shared
-/// memory alone: the page cache of a file on a disk also keeps holes that somebody has read.
-std::uint64_t ExtentWalker::resident(std::uint64_t from) {
+/// So many from there on are data for certain; 0 says nothing.
+std::uint64_t ExtentWalker::resident_bytes(std::uint64_t from) {
   if (host_ == nullptr) return 0;
-  const std::uint64_t length = std::min(probe_, length_ - from);
-  std::array<unsigned char, k_most_probe / k_unit_bytes> pages{};
-  const auto asked = std::span(pages).first(units_in(length));
-  const bool all = ::mincore(host_ + from, length, asked.data()) == 0 &&
-                   std::ranges::all_of(asked, [](unsigned char page) { return page & 1; });
-  probe_ = all ? std::min(2 * probe_, k_most_probe) : k_least_probe;
-  return all ? length : 0;
+  static const auto page_bytes = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  const std::uint64_t length = std::min(probe_bytes_, length_ - from);
+  std::array<unsigned char, k_most_probe_bytes / k_unit_bytes> pages;
+  const auto asked = std::span(pages).first((length + page_bytes - 1) / page_bytes);
+  if (::mincore(host_ + from, length, asked.data()) != 0) return 0;
+  const auto missing =
+      std::ranges::find_if(asked, [](unsigned char page) { return (page & 1) == 0; });
+  const auto there = static_cast<std::uint64_t>(missing - asked.begin());
+  const std::uint64_t resident = std::min(length, there * page_bytes);
+  probe_bytes_ =
+      resident == length ? std::min(2 * probe_bytes_, k_most_probe_bytes) : k_least_probe_bytes;
+  return resident;
 }
 
 Result<void> ExtentWalker::check_file_length() const {

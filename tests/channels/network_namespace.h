@@ -43,8 +43,8 @@ inline bool enter_a_fresh_network() {
 }  // namespace detail
 
 /// Runs `body` in a child process whose network is a loopback and nothing else; what fails in there
-/// fails this test. Skips the test where no such network may be made. Before this process has
-/// started a thread.
+/// fails this test. Skips the test where no such network may be made. While this process has no
+/// other thread.
 inline void in_a_network_of_its_own(const std::function<void()>& body) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);

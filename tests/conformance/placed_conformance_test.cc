@@ -14,6 +14,7 @@
 #include "channels/file_place.h"
 #include "ferry/place.h"
 #include "tests/image/temp_folder.h"
+#include "tests/same_bytes.h"
 
 namespace ferry::test {
 namespace {
@@ -81,7 +82,7 @@ class PlacedConformance : public testing::TestWithParam<PlacedKind> {
   void expect_in_place(std::uint64_t at, std::span<const std::byte> bytes) {
     std::vector<std::byte> found(bytes.size());
     ASSERT_TRUE(place_->read(at, found));
-    EXPECT_TRUE(std::ranges::equal(found, bytes)) << "at " << at;
+    EXPECT_TRUE(same_bytes(found, bytes)) << "at " << at;
   }
 
   TempFolder folder_;
@@ -133,7 +134,7 @@ TEST_P(PlacedConformance, WhatIsGotComesInTheOrderOfAsking) {
     ASSERT_TRUE(lane_->settle());
     const auto [at, bytes] = asked.front();
     asked.pop_front();
-    EXPECT_TRUE(std::ranges::equal(bytes, memory.all().subspan(at, bytes.size()))) << at;
+    EXPECT_TRUE(same_bytes(bytes, memory.all().subspan(at, bytes.size()))) << at;
   };
   const Bytes into(64 * k_unit_bytes);
   for (std::uint64_t at = 0; at < memory.all().size(); at += 4 * k_unit_bytes) {
@@ -177,7 +178,7 @@ TEST_P(PlacedConformance, WhatIsGotIsPutOnIntoMemoryOutside) {
   const std::string found = read_file(path);
   ASSERT_EQ(found.size(), 80 * k_unit_bytes + 77);
   const auto bytes = std::as_bytes(std::span(found)).subspan(11 * k_unit_bytes, 64 * k_unit_bytes);
-  EXPECT_TRUE(std::ranges::equal(bytes, memory.all()));
+  EXPECT_TRUE(same_bytes(bytes, memory.all()));
   EXPECT_EQ(found[11 * k_unit_bytes - 1], 'x');
   EXPECT_EQ(found[75 * k_unit_bytes], 'x');
 }

@@ -36,7 +36,7 @@ class DamageTest : public ::testing::TestWithParam<Reach> {
   }
 
   void expect_repaired(std::uint64_t resent_units) {
-    EXPECT_TRUE(destination_.content() == source_.content());
+    EXPECT_TRUE(same_bytes(destination_.content(), source_.content()));
     EXPECT_EQ(transfer_->sender().totals().resent_units, resent_units);
     EXPECT_EQ(transfer_->receiver().totals().resent_units, resent_units);
     ASSERT_TRUE(transfer_->receiver().freeze());
@@ -111,7 +111,7 @@ TEST(Damage, OfMemoryThatMayBeChangingIsASuspectThatComesAgain) {
   ASSERT_TRUE(none) << text_of(none);
   EXPECT_TRUE(none->empty());
   EXPECT_TRUE(transfer.receiver().complete());
-  EXPECT_TRUE(destination.content() == source.content());
+  EXPECT_TRUE(same_bytes(destination.content(), source.content()));
   EXPECT_EQ(transfer.sender().totals().resent_units, 0u);
 }
 
@@ -126,7 +126,7 @@ TEST(Damage, IsRepairedOnEachOfManyLanes) {
                     {.lanes = 5, .flips = {k_big_header + 77, k_big_header + 100'000}});
   const auto done = transfer.round(source.runs());
   ASSERT_TRUE(done) << text_of(done);
-  EXPECT_TRUE(destination.content() == source.content());
+  EXPECT_TRUE(same_bytes(destination.content(), source.content()));
   EXPECT_GE(transfer.sender().totals().resent_units, 2u);
   EXPECT_EQ(transfer.sender().totals().resent_units, transfer.receiver().totals().resent_units);
   ASSERT_TRUE(transfer.receiver().freeze());

@@ -17,7 +17,7 @@ class HostileSourceTest : public ReceivingMemory {
     ASSERT_TRUE(fed.lane(0).finish());  // a receiver that wants more says so
     const Error error = fed.failure();
     EXPECT_EQ(error.code, code) << error.text();
-    EXPECT_TRUE(memory_.content() == before);
+    EXPECT_TRUE(same_bytes(memory_.content(), before));
   }
   void expect_refused(const CraftedPacket& packet, Errc code) {
     expect_refused(packet.bytes(), code);

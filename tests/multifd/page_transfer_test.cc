@@ -43,7 +43,7 @@ class PageTransferTest
     EXPECT_EQ(transfer.receiver().transcript(), transfer.sender().transcript());
     EXPECT_TRUE(transfer.receiver().complete());
     EXPECT_EQ(transfer.receiver().bytes_verified(), source.memory().total_bytes());
-    EXPECT_TRUE(destination.content() == source.content());
+    EXPECT_TRUE(same_bytes(destination.content(), source.content()));
   }
 };
 
@@ -113,7 +113,7 @@ TEST_P(PageTransferTest, BringsWhatIsRewrittenBetweenRounds) {
     paint(source, picture, seed++);
     const auto suspects = transfer.round(all_of(source));
     ASSERT_TRUE(suspects) << text_of(suspects);
-    ASSERT_TRUE(destination.content() == source.content()) << "after round " << seed - 2;
+    ASSERT_TRUE(same_bytes(destination.content(), source.content())) << "after round " << seed - 2;
   }
   expect_identical(transfer, source, destination);
   EXPECT_EQ(transfer.receiver().totals().rounds, 6u);

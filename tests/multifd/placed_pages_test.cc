@@ -13,6 +13,7 @@
 #include "tests/channels/io.h"
 #include "tests/multifd/receiving_memory.h"
 #include "tests/multifd/transfer.h"
+#include "tests/same_bytes.h"
 
 namespace ferry::test {
 namespace {
@@ -29,7 +30,7 @@ void expect_identical(Transfer& transfer, const TestMemory& from, const TestMemo
   ASSERT_TRUE(transfer.receiver().freeze());
   EXPECT_EQ(transfer.receiver().transcript(), transfer.sender().transcript());
   EXPECT_TRUE(transfer.receiver().complete());
-  EXPECT_TRUE(to.content() == from.content());
+  EXPECT_TRUE(same_bytes(to.content(), from.content()));
 }
 
 struct Kind {
@@ -70,7 +71,7 @@ TEST_P(PlacedPages, AreWhatWasThereInEveryRound) {
     paint(from, picture, seed++);
     const auto suspects = transfer.round(std::vector<PageRun>{{0, 0, k_placed_bytes}, {1, 0, 1}});
     ASSERT_TRUE(suspects) << text_of(suspects);
-    ASSERT_TRUE(to.content() == from.content()) << "after round " << seed - 2;
+    ASSERT_TRUE(same_bytes(to.content(), from.content())) << "after round " << seed - 2;
   }
   expect_identical(transfer, from, to);
 }
@@ -220,7 +221,7 @@ TEST_P(PlacedPagesOfAGuest, ThatAreWrittenInATightLoopAreSuspectsOrCopiesAndGood
     EXPECT_TRUE(none->empty());
     ASSERT_TRUE(running.receiver().freeze());
     EXPECT_TRUE(running.receiver().complete());
-    EXPECT_TRUE(std::ranges::equal(to.read(units(0, 64)), std::span(ram, k_ram)));
+    EXPECT_TRUE(same_bytes(to.read(units(0, 64)), std::span(ram, k_ram)));
   }
   ::munmap(ram, k_ram);
 }
@@ -254,7 +255,7 @@ TEST_F(PlacingSource, WhoWritesAfterTheRightWasTakenBackFailsAndChangesNothing) 
   const auto before = memory_.content();
   const auto late = fed.put(units(0, 4), noise(4));
   EXPECT_EQ(code_of(late), Errc::disconnected) << text_of(late);
-  EXPECT_TRUE(memory_.content() == before);
+  EXPECT_TRUE(same_bytes(memory_.content(), before));
   EXPECT_FALSE(fed.put(units(2, 1), noise(1))) << "a failure is final";
 }
 

@@ -121,7 +121,7 @@ class Puts final : public PlacedIo {
     }
     const auto place = ground_->memory->at(put.run);
     if (!place) return remember(std::unexpected(place.error()));
-    std::ranges::copy(put.from, place->begin());
+    std::memcpy(place->data(), put.from.data(), put.from.size());
     for (const std::uint64_t flip : options_.flips) {
       if (flip >= done_ && flip - done_ < place->size()) (*place)[flip - done_] ^= std::byte{1};
     }

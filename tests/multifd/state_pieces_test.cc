@@ -119,7 +119,7 @@ TEST_F(StatePieces, GoBesidePagesOfTheSameRound) {
   });
   ASSERT_TRUE(done) << text_of(done);
   expect_whole({state, state});
-  EXPECT_TRUE(destination_.content() == source_.content());
+  EXPECT_TRUE(same_bytes(destination_.content(), source_.content()));
 }
 
 TEST_F(StatePieces, ThatAreDamagedComeAgainAsAWhole) {

@@ -9,6 +9,8 @@
 #include <random>
 #include <string>
 
+#include "tests/same_bytes.h"
+
 namespace ferry::test {
 
 TestMemory::TestMemory(Reach reach, const std::vector<std::uint64_t>& lengths) {
@@ -37,7 +39,7 @@ std::vector<PageRun> TestMemory::runs() const {
 
 void TestMemory::write(RegionId region, std::uint64_t offset, std::span<const std::byte> bytes) {
   if (files_.empty()) {
-    std::ranges::copy(bytes, mappings_[region].begin() + static_cast<std::ptrdiff_t>(offset));
+    std::memcpy(mappings_[region].data() + offset, bytes.data(), bytes.size());
     return;
   }
   const int fd = files_[region].get();
@@ -48,8 +50,7 @@ void TestMemory::write(RegionId region, std::uint64_t offset, std::span<const st
 Bytes TestMemory::read(const PageRun& run) const {
   Bytes bytes(run.length);
   if (files_.empty()) {
-    const auto from = mappings_[run.region].begin() + static_cast<std::ptrdiff_t>(run.offset);
-    std::ranges::copy_n(from, static_cast<std::ptrdiff_t>(run.length), bytes.begin());
+    std::memcpy(bytes.data(), mappings_[run.region].data() + run.offset, run.length);
   } else {
     const int fd = files_[run.region].get();
     EXPECT_EQ(::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(run.offset)),
@@ -62,6 +63,11 @@ std::vector<Bytes> TestMemory::content() const {
   std::vector<Bytes> all;
   for (const PageRun& run : runs()) all.push_back(read(run));
   return all;
+}
+
+bool same_bytes(const std::vector<Bytes>& left, const std::vector<Bytes>& right) {
+  return std::ranges::equal(
+      left, right, [](const Bytes& one, const Bytes& other) { return same_bytes(one, other); });
 }
 
 Bytes noise_bytes(std::size_t bytes, unsigned seed) {
@@ -98,7 +104,7 @@ void paint(TestMemory& memory, Picture picture, unsigned seed) {
       if (data) continue;
       const std::uint64_t at = unit * k_unit_bytes;
       const std::uint64_t length = std::min(k_unit_bytes, run.length - at);
-      std::ranges::fill(std::span(bytes).subspan(at, length), std::byte{0});
+      std::memset(&bytes[at], 0, length);
     }
     memory.write(run.region, 0, bytes);
   }

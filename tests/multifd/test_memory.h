@@ -51,6 +51,9 @@ constexpr Picture k_pictures[] = {Picture::noise, Picture::mixed, Picture::strip
 /// Fills all regions anew. The same picture and seed give the same bytes.
 void paint(TestMemory& memory, Picture picture, unsigned seed);
 
+/// Of all regions.
+bool same_bytes(const std::vector<Bytes>& left, const std::vector<Bytes>& right);
+
 /// Bytes that look like nothing in particular, and the same for the same seed.
 Bytes noise_bytes(std::size_t bytes, unsigned seed);
 

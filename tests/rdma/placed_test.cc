@@ -14,6 +14,7 @@
 
 #include "rdma/lockable.h"
 #include "tests/rdma/rdma_ends.h"
+#include "tests/same_bytes.h"
 
 namespace ferry::test {
 namespace {
@@ -69,9 +70,9 @@ TEST_P(RdmaPlacedPages, AreThereWhenTheBytesBehindThemAreRead) {
     ASSERT_TRUE(done) << text_of(done);
   }
   expect_a_byte_passes(lane_);
-  for (const PageRun& run : runs) EXPECT_TRUE(std::ranges::equal(from.at(run), to.at(run)));
+  for (const PageRun& run : runs) EXPECT_TRUE(same_bytes(from.at(run), to.at(run)));
   const std::vector<std::byte> nothing(k_page);
-  EXPECT_TRUE(std::ranges::equal(to.at({0, 2 * k_mib + 2 * k_page, k_page}), nothing));
+  EXPECT_TRUE(same_bytes(to.at({0, 2 * k_mib + 2 * k_page, k_page}), nothing));
   EXPECT_EQ(io(lane_).under_way(), 3u);
   EXPECT_TRUE(io(lane_).flush());
   EXPECT_EQ(io(lane_).under_way(), 0u);
@@ -90,7 +91,7 @@ TEST_P(RdmaPlacedPages, MoreOfThemThanMayBeUnderWay) {
   }
   while (io(lane_).under_way() > 0) ASSERT_TRUE(io(lane_).settle());
   expect_a_byte_passes(lane_);
-  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0)));
+  EXPECT_TRUE(same_bytes(from.region(0), to.region(0)));
 }
 
 TEST_P(RdmaPlacedPages, FromStagingBuffersThatComeRoundAgain) {
@@ -107,7 +108,7 @@ TEST_P(RdmaPlacedPages, FromStagingBuffersThatComeRoundAgain) {
     ASSERT_TRUE(io(lane_).put(run, *staging));
   }
   expect_a_byte_passes(lane_);
-  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0)));
+  EXPECT_TRUE(same_bytes(from.region(0), to.region(0)));
 }
 
 TEST_P(RdmaPlacedPages, WaitUntilTheyAreAdmitted) {
@@ -123,7 +124,7 @@ TEST_P(RdmaPlacedPages, WaitUntilTheyAreAdmitted) {
   writer.join();
   EXPECT_TRUE(*done) << text_of(*done);
   expect_a_byte_passes(lane_);
-  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0)));
+  EXPECT_TRUE(same_bytes(from.region(0), to.region(0)));
 }
 
 TEST_P(RdmaPlacedPages, ThatWaitToBeAdmittedAreWokenByACancel) {
@@ -160,8 +161,8 @@ TEST_P(RdmaPlacedPages, FailAtTheirSourceOnceTheRightIsWithdrawn) {
   EXPECT_TRUE(text_of(late).contains("does not let us write there")) << text_of(late);
   EXPECT_EQ(text_of(put(lane_, from, {0, 0, k_page})), text_of(late));
   const std::vector<std::byte> nothing(k_page);
-  EXPECT_TRUE(std::ranges::equal(to.at({0, 4 * k_page, k_page}), nothing));
-  EXPECT_TRUE(std::ranges::equal(to.at({0, 0, k_page}), from.at({0, 0, k_page})));
+  EXPECT_TRUE(same_bytes(to.at({0, 4 * k_page, k_page}), nothing));
+  EXPECT_TRUE(same_bytes(to.at({0, 0, k_page}), from.at({0, 0, k_page})));
 }
 
 TEST_P(RdmaPlacedPages, GoNowhereButWhereTheyWereAdmitted) {
@@ -194,7 +195,7 @@ TEST_P(RdmaPlacedPages, GoToAsManyRegionsAsThereAre) {
   ASSERT_TRUE(write_all(*lane_.source, "x"));
   reader.join();
   for (RegionId id = 0; id < 100; ++id) {
-    EXPECT_TRUE(std::ranges::equal(from.region(id), to.region(id)));
+    EXPECT_TRUE(same_bytes(from.region(id), to.region(id)));
   }
 }
 
@@ -269,8 +270,8 @@ TEST_P(RdmaPlacedPages, ArriveThoughLittleMayBePinned) {
     threads.emplace_back([&, i] { EXPECT_TRUE(drain(*lanes[i].target)); });
   }
   threads.clear();
-  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0)));
-  EXPECT_TRUE(std::ranges::equal(from.region(1), to.region(1)));
+  EXPECT_TRUE(same_bytes(from.region(0), to.region(0)));
+  EXPECT_TRUE(same_bytes(from.region(1), to.region(1)));
   if (GetParam() == Device::none) {
     EXPECT_LE(pair_->fabric().bytes_for_peers(), k_mib);
     for (RdmaEnds& lane : lanes) target(lane).withdraw();
@@ -383,11 +384,11 @@ TEST_F(RdmaPinning, ADeviceThatWorksWhileItIsToldDoesNotHoldUpTheLane) {
     ASSERT_TRUE(io.put({0, page * k_page, k_page}, from.at({0, page * k_page, k_page})));
   }
   ASSERT_TRUE(write_all(*lane->source, "x"));
-  EXPECT_TRUE(std::ranges::equal(to.at({0, k_page, k_page}), std::vector<std::byte>(k_page)));
+  EXPECT_TRUE(same_bytes(to.at({0, k_page, k_page}), std::vector<std::byte>(k_page)));
   may_end = true;
   may_end.notify_all();
   EXPECT_EQ(read_all(*lane->target, 1), "x");
-  EXPECT_TRUE(std::ranges::equal(from.region(0), to.region(0))) << "in their order";
+  EXPECT_TRUE(same_bytes(from.region(0), to.region(0))) << "in their order";
   EXPECT_TRUE(io.flush());
 }
 

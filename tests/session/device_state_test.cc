@@ -12,6 +12,7 @@
 
 #include "base/checksum.h"
 #include "session/state_spool.h"
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 
 namespace ferry::test {
@@ -243,7 +244,7 @@ TEST(StateSpool, TakesPiecesInAnyOrderAlsoBeforeTheirSectionBegins) {
   EXPECT_EQ(spool.next_section().value().value().name, "b");
   for (const auto& wanted : {k_piece, k_piece, tail}) {
     const auto piece = spool.next_piece().value();
-    EXPECT_TRUE(std::ranges::equal(piece, wanted));
+    EXPECT_TRUE(same_bytes(piece, wanted));
   }
   EXPECT_TRUE(spool.next_piece().value().empty());
 }
@@ -266,7 +267,7 @@ TEST(StateSpool, KeepsPiecesOfSeveralThreads) {
   ASSERT_TRUE(spool.close());
   ASSERT_TRUE(spool.next_section());
   for (std::size_t i = 0; i < k_pieces; ++i) {
-    EXPECT_TRUE(std::ranges::equal(spool.next_piece().value(), k_piece));
+    EXPECT_TRUE(same_bytes(spool.next_piece().value(), k_piece));
   }
 }
 

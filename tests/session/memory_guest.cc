@@ -1,4 +1,5 @@
 #include "tests/session/memory_guest.h"
+#include "tests/same_bytes.h"
 
 #include <sys/mman.h>
 
@@ -157,7 +158,7 @@ bool identical(const MemorySource& left, const MemoryDestination& arrived) {
   const std::size_t regions = left.mappings().memory().regions().size();
   if (arrived.mappings()->memory().regions().size() != regions) return false;
   for (std::size_t index = 0; index < regions; ++index) {
-    if (!std::ranges::equal(left.mappings().region(index), arrived.mappings()->region(index))) {
+    if (!same_bytes(left.mappings().region(index), arrived.mappings()->region(index))) {
       return false;
     }
   }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 
 namespace ferry::test {
@@ -124,8 +125,8 @@ void expect_kept(const Outcome& outcome, const MemorySource& from, Errc code,
 }
 
 void expect_replaced(const Ended& ended, std::uint64_t least) {
-  ASSERT_TRUE(ended.sent.ok() && ended.received.ok())
-      << why_not(ended.sent) << "\n" << why_not(ended.received);
+  ASSERT_TRUE(ended.sent.ok() && ended.received.ok()) << why_not(ended.sent) << "\n"
+                                                      << why_not(ended.received);
   EXPECT_GE(ended.sent.report.replacements, least);
   EXPECT_EQ(ended.sent.report.replacements, ended.received.report.replacements);
 }
@@ -144,7 +145,7 @@ void give_and_expect(MemorySource& from, MemoryDestination& to, std::span<const 
   to.on_load = [bytes](StateReader& in) -> Result<void> {
     std::vector<std::byte> read(FERRY_TRY(in.next())->length);
     FERRY_TRY(in.bytes(read));
-    EXPECT_TRUE(std::ranges::equal(read, bytes));
+    EXPECT_TRUE(same_bytes(read, bytes));
     return {};
   };
 }

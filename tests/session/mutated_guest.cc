@@ -67,7 +67,8 @@ void MutatedSource::mutate(std::uint64_t hot) noexcept {
   for (std::uint64_t number = 1;; ++number) {
     while (shared_->hold.load()) {
       shared_->held.store(true);
-      ::sched_yield();
+      constexpr timespec k_glance{0, 100'000};
+      ::ppoll(nullptr, 0, &k_glance, nullptr);
     }
     shared_->held.store(false);
     const std::uint64_t page = number * 0x9e3779b97f4a7c15 % hot;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/multifd/test_memory.h"
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
 #include "tests/session/mutated_guest.h"
@@ -59,7 +60,7 @@ TEST_P(PlacedMigration, MovesAGuestThatWritesAllTheTimeByteForByte) {
   const Ended ended = migrate(*runtime, from, to, k_anywhere, options);
   ASSERT_TRUE(ended.sent.ok()) << why_not(ended.sent);
   ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
-  EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+  EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
   EXPECT_EQ(ended.sent.report.resent, 0u) << "a page that was written to on the way is no damage";
   EXPECT_FALSE(ended.sent.report.each_round.back().guest_ran);
   EXPECT_GE(ended.sent.report.placed_bytes, 8192 * k_unit_bytes);

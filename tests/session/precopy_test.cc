@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "channels/buffer.h"
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
 #include "tests/session/mutated_guest.h"
@@ -33,7 +34,7 @@ void expect_moved(const Ended& ended, const MutatedSource& from, const MemoryDes
   ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
   EXPECT_FALSE(from.runs());
   EXPECT_EQ(to.starts(), 1u);
-  EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+  EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
 }
 
 void expect_at_home(const Ended& ended, Errc why, const MutatedSource& from,
@@ -78,7 +79,7 @@ TEST(Precopy, SendsWhatSavingTheStateHasWritten) {
   };
   to.on_load = [&](StateReader& in) -> Result<void> {
     // All memory is there when the first device loads.
-    EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+    EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
     EXPECT_EQ(FERRY_TRY(in.next()).value().name, "ring");
     EXPECT_EQ(FERRY_TRY(in.u64()), from.writes());
     return {};

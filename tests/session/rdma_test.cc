@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
 #include "tests/session/mutated_guest.h"
@@ -55,7 +56,7 @@ TEST_P(OverRdma, MovesAGuestThatWritesAllTheTimeByteForByte) {
     const Ended ended = migrate(*runtime_, from, to, anywhere(), options);
     ASSERT_TRUE(ended.sent.ok()) << why_not(ended.sent);
     ASSERT_TRUE(ended.received.ok()) << why_not(ended.received);
-    EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+    EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
     EXPECT_EQ(ended.sent.report.resent, 0u) << "a page that was written to on the way is no damage";
     EXPECT_GE(ended.sent.report.placed_bytes, k_pinned_pages * k_unit_bytes);
     EXPECT_EQ(ended.sent.report.zero_copy_fallbacks, 0u);
@@ -72,7 +73,7 @@ TEST_P(OverRdma, MovesDeviceStateBesideMemoryThatNobodyCanWriteToAnyMore) {
     return {};
   };
   to.on_load = [&](StateReader& in) -> Result<void> {
-    EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+    EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
     (void)FERRY_TRY(in.next());
     EXPECT_EQ(FERRY_TRY(in.u64()), from.writes());
     return {};

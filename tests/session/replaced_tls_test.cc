@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/e2e/certificates.h"
+#include "tests/same_bytes.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
 #include "tests/session/mutated_guest.h"
@@ -86,7 +87,7 @@ TEST_P(ReplacedTls, AGuestThatWritesAllTheTimeDoesNotNotice) {
   const Ended ended = migrate(*runtime_, from, to, at(), sending);
   if (!has_kernel_tls_if_asked()) GTEST_SKIP() << warned_;
   expect_lanes_replaced(ended, 1);
-  EXPECT_TRUE(std::ranges::equal(from.bytes(), to.mappings()->region(0)));
+  EXPECT_TRUE(same_bytes(from.bytes(), to.mappings()->region(0)));
 }
 
 TEST_P(ReplacedTls, DeviceStateGoesOnWhereItsLaneDoes) {

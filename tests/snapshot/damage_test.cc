@@ -62,7 +62,7 @@ constexpr int k_damages = 50;
 constexpr int k_damages = 500;
 #endif
 
-/// Ten thousand damages, in twenty parts.
+/// Ten thousand damages, or a thousand, in twenty parts.
 class SnapshotDamages : public SnapshotDamage, public testing::WithParamInterface<unsigned> {
  protected:
   // Small lanes: each check makes one.

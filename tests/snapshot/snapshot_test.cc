@@ -10,6 +10,7 @@
 
 #include "ferry/ferry.h"
 #include "tests/image/temp_folder.h"
+#include "tests/same_bytes.h"
 #include "tests/snapshot/saved.h"
 
 namespace ferry::test {
@@ -50,12 +51,11 @@ class MixedDestination final : public DestinationGuest {
     for (std::size_t id = 0; id < files_.size() + mapped_.size(); ++id) {
       const auto expected = source.mappings().region(id);
       if (id % 2 == 1) {
-        if (!std::ranges::equal(expected, std::span(mapped_[id / 2]).subspan(k_shift)))
-          return false;
+        if (!same_bytes(expected, std::span(mapped_[id / 2]).subspan(k_shift))) return false;
         continue;
       }
       const std::string found = read_file(folder_ / source.memory().regions()[id].name);
-      if (!std::ranges::equal(expected, std::as_bytes(std::span(found)))) return false;
+      if (!same_bytes(expected, std::as_bytes(std::span(found)))) return false;
     }
     return true;
   }
@@ -197,7 +197,7 @@ TEST_F(SnapshotOfAGuest, GivesSinglePages) {
     for (std::uint64_t at = 0; at < region.length; at += k_unit_bytes) {
       std::vector<std::byte> page(std::min(k_unit_bytes, region.length - at));
       ASSERT_TRUE((*snapshot)->fetch({region.id, at, page.size()}, page));
-      ASSERT_TRUE(std::ranges::equal(page, std::span(region.host + at, page.size()))) << at;
+      ASSERT_TRUE(same_bytes(page, std::span(region.host + at, page.size()))) << at;
     }
   }
   std::vector<std::byte> page(k_unit_bytes);
