@@ -1,7 +1,6 @@
 // TLS over lines that a test holds in its hand.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -23,6 +22,7 @@
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"
 #include "tests/channels/tls_ends.h"
+#include "tests/descriptor_limit.h"
 #include "tests/e2e/certificates.h"
 
 namespace ferry::test {
@@ -248,10 +248,7 @@ Task<Ends> meet_among_the_silent(EventLoop& loop, Transport& tls, std::vector<Un
 }
 
 TEST(TlsListener, ManyWhoSayNothingDelayNobody) {
-  rlimit descriptors{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &descriptors), 0);
-  descriptors.rlim_cur = descriptors.rlim_max;
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &descriptors), 0);
+  const DescriptorLimit all(RLIM_INFINITY);
   LoopThread runner;
   const auto tls = make_tls_transport({});
   std::vector<UniqueFd> silent(600);  // more than may be in the middle of a handshake

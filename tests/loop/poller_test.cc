@@ -7,10 +7,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -19,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/descriptor_limit.h"
 #include "tests/loop/started.h"
 
 namespace ferry {
@@ -210,17 +209,9 @@ TEST_P(PollerTest, AThreadThatHasWaitedMayLeaveTheNextWaitToAnother) {
   EXPECT_THAT(wait_until(k_for_ever), IsEmpty());
 }
 
-/// Allows a process a few thousand descriptors, where the hard limit does.
-void raise_descriptor_limit() {
-  rlimit limit;
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
-  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 4096);
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
-}
-
 TEST_P(PollerTest, AThousandFdsAreReportedOnceEach) {
   constexpr std::uint64_t k_count = 1000;
-  raise_descriptor_limit();
+  const test::DescriptorLimit enough(4096);
   std::vector<UniqueFd> fds;
   for (std::uint64_t i = 0; i < k_count; ++i) {
     fds.emplace_back(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -235,24 +226,10 @@ TEST_P(PollerTest, AThousandFdsAreReportedOnceEach) {
   EXPECT_THAT(ready_now(), IsEmpty());
 }
 
-/// The limit of descriptors, lowered for a while.
-class DescriptorLimit {
- public:
-  explicit DescriptorLimit(rlim_t limit) {
-    EXPECT_EQ(::getrlimit(RLIMIT_NOFILE, &before_), 0);
-    const rlimit lowered{.rlim_cur = limit, .rlim_max = before_.rlim_max};
-    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &lowered), 0);
-  }
-  ~DescriptorLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_;
-};
-
 TEST_P(PollerTest, AnFdTakesMoreArmsThanThereMayBeDescriptors) {
   constexpr std::uint64_t k_arms = 3000;
   SocketPair line;
-  const DescriptorLimit low(256);
+  const test::DescriptorLimit low(256);
   for (std::uint64_t cookie = 1; cookie <= k_arms; ++cookie) {
     arm(line.ours.get(), Interest::read, cookie);
   }

@@ -38,6 +38,7 @@ std::vector<PageRun> TestMemory::runs() const {
 }
 
 void TestMemory::write(RegionId region, std::uint64_t offset, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
   if (files_.empty()) {
     std::memcpy(mappings_[region].data() + offset, bytes.data(), bytes.size());
     return;
@@ -49,6 +50,7 @@ void TestMemory::write(RegionId region, std::uint64_t offset, std::span<const st
 
 Bytes TestMemory::read(const PageRun& run) const {
   Bytes bytes(run.length);
+  if (bytes.empty()) return bytes;
   if (files_.empty()) {
     std::memcpy(bytes.data(), mappings_[run.region].data() + run.offset, run.length);
   } else {
