@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
+
+#include "ferry/unique_fd.h"
 
 namespace ferry::test {
 
@@ -23,5 +26,11 @@ class DescriptorLimit {
  private:
   rlimit before_{};
 };
+
+/// So many more descriptors than now may be opened while it lives, and then no more.
+inline DescriptorLimit descriptors_left(rlim_t more) {
+  const UniqueFd lowest_free(::dup(0));
+  return DescriptorLimit(static_cast<rlim_t>(lowest_free.get()) + more);
+}
 
 }  // namespace ferry::test

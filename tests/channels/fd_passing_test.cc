@@ -1,7 +1,6 @@
 // Descriptors beside bytes: a protocol of frames whose headers bring them, from blocking calls and
 // from Tasks; and what goes wrong.
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 
 #include <cstdint>
 #include <cstring>
@@ -18,6 +17,7 @@
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"
 #include "tests/channels/test_fd.h"
+#include "tests/descriptor_limit.h"
 
 namespace ferry::test {
 namespace {
@@ -231,22 +231,6 @@ TEST(FdPassing, IsNotThereOnTcp) {
   EXPECT_EQ(channel.facets().fd_passing, nullptr);
 }
 
-/// So many more descriptors than now may be opened while it lives, and then no more.
-class FewDescriptorsLeft {
- public:
-  explicit FewDescriptorsLeft(rlim_t more) {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const UniqueFd lowest_free(::dup(0));
-    rlimit few = before_;
-    few.rlim_cur = static_cast<rlim_t>(lowest_free.get()) + more;
-    ::setrlimit(RLIMIT_NOFILE, &few);
-  }
-  ~FewDescriptorsLeft() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
 TEST(FdPassing, ThoseThatTheProcessHasNoRoomForAreAnErrorAndNoneIsLeftOpen) {
 #ifdef __SANITIZE_ADDRESS__
   GTEST_SKIP() << "the undefined-behaviour sanitizer needs descriptors of its own";
@@ -261,7 +245,7 @@ TEST(FdPassing, ThoseThatTheProcessHasNoRoomForAreAnErrorAndNoneIsLeftOpen) {
   const iovec into{room.data(), room.size()};
   std::optional<Result<FdPassing::Received>> got;
   {
-    const FewDescriptorsLeft shortage(3);
+    const DescriptorLimit shortage = descriptors_left(3);
     got = ends.second->facets().fd_passing->read_some_with_fds({&into, 1});
   }
   EXPECT_EQ(code_of(*got), Errc::system);

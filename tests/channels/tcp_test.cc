@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "tests/channels/loop_thread.h"
 #include "tests/channels/raw_socket.h"
 #include "tests/channels/uris.h"
+#include "tests/descriptor_limit.h"
 
 namespace ferry::test {
 namespace {
@@ -289,22 +289,6 @@ TEST(TcpConnect, DroppedMidwayClosesItsSocket) {
   EXPECT_EQ(open_descriptors(), before);
 }
 
-/// No descriptor can be opened while it lives.
-class NoDescriptorsLeft {
- public:
-  NoDescriptorsLeft() {
-    ::getrlimit(RLIMIT_NOFILE, &before_);
-    const UniqueFd lowest_free(::dup(0));
-    rlimit none = before_;
-    none.rlim_cur = static_cast<rlim_t>(lowest_free.get());
-    ::setrlimit(RLIMIT_NOFILE, &none);
-  }
-  ~NoDescriptorsLeft() { ::setrlimit(RLIMIT_NOFILE, &before_); }
-
- private:
-  rlimit before_{};
-};
-
 Task<void> accept_one(Listener& listener, std::unique_ptr<Channel>& into) {
   into = co_await listener.accept();
 }
@@ -333,7 +317,7 @@ TEST(TcpListener, GoesOnWhenThereAreDescriptorsAgain) {
   std::unique_ptr<Channel> accepted;
   std::optional<Result<void>> outcome;
   {
-    const NoDescriptorsLeft shortage;
+    const DescriptorLimit none = descriptors_left(0);
     ASSERT_LT(::dup(0), 0);
     loop->spawn(accept_one(*listener, accepted), [&](Result<void> result) {
       outcome = std::move(result);
