@@ -7,6 +7,8 @@
 #            undefined-behaviour sanitizers
 #   tsan     what has threads (loop, dirty, multifd, session, conformance), under the thread sanitizer
 #   fuzz     ten seconds of libFuzzer for each fuzz target; skipped where there is no clang 19
+#
+# Where there is clang 19 it makes the sanitizer builds too, in half of the time that g++ 12 takes.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -68,11 +70,14 @@ run_tests() {
   sed '/^Total Test time/q' "$summary"
 }
 
-# clang is an optional package: a machine whose distribution does not have it tests all the rest.
-fuzzer_is_here() {
-  .ci/install fuzz || true
+# clang is an optional package: without it the fuzz targets are skipped, and the default compiler
+# makes the other sanitizer builds.
+with_clang=()
+look_for_clang() {
+  .ci/install clang || true
   echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
-    clang++-19 -fsanitize=fuzzer,address -x c++ -o "$scratch/fuzzer" - 2> /dev/null
+    clang++-19 -fsanitize=fuzzer,address -x c++ -o "$scratch/fuzzer" - 2> /dev/null || return 0
+  with_clang=(-DCMAKE_CXX_COMPILER=clang++-19)
 }
 
 test_build() {
@@ -80,7 +85,9 @@ test_build() {
   [ "$preset" = release ] && folder=build
   [ "$preset" = tsan ] && wrapper=without_randomness
   printf '\n== %s\n' "$preset"
-  if [ "$preset" = fuzz ] && ! fuzzer_is_here; then
+  local compiler=("${with_clang[@]}")
+  [ "$preset" = release ] && compiler=()
+  if [ "$preset" = fuzz ] && [ ${#compiler[@]} -eq 0 ]; then
     echo "skipped: fuzz: no clang++-19 with libFuzzer on this machine, nor in its packages"
     return 0
   fi
@@ -88,7 +95,7 @@ test_build() {
   # seen to include what it needs.
   local unity=ON
   [ "$preset" = fuzz ] && unity=OFF
-  cmake --preset "$preset" -DCMAKE_UNITY_BUILD=$unity > "$scratch/configure" 2>&1 ||
+  cmake --preset "$preset" -DCMAKE_UNITY_BUILD=$unity "${compiler[@]}" > "$scratch/configure" 2>&1 ||
     { cat "$scratch/configure" >&2; return 1; }
   # Test programs run while they are built: they are asked for their tests.
   $wrapper cmake --build --preset "$preset"
@@ -97,4 +104,5 @@ test_build() {
 
 .ci/install build test
 .ci/install lab || echo "without these packages the tests of the lab are skipped"
+[ "${builds[*]}" = release ] || look_for_clang
 for build in "${builds[@]}"; do test_build "$build"; done

@@ -233,7 +233,7 @@ TEST(FdPassing, IsNotThereOnTcp) {
 
 TEST(FdPassing, ThoseThatTheProcessHasNoRoomForAreAnErrorAndNoneIsLeftOpen) {
 #ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "the undefined-behaviour sanitizer needs descriptors of its own";
+  GTEST_SKIP() << "GCC's undefined-behaviour sanitizer needs descriptors of its own";
 #endif
   PassingEnds ends = make_socket_pair().value();
   std::vector<TestFd> fds(8);

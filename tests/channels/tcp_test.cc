@@ -302,7 +302,7 @@ TEST(TcpListener, GoesOnWhenThereAreDescriptorsAgain) {
 #ifdef __SANITIZE_ADDRESS__
   // It asks the kernel through a pipe whether an object's memory can be read; with no descriptor to
   // be had it takes every object for a stranger's.
-  GTEST_SKIP() << "the undefined-behaviour sanitizer needs descriptors of its own";
+  GTEST_SKIP() << "GCC's undefined-behaviour sanitizer needs descriptors of its own";
 #endif
   const auto transport = make_tcp_transport();
   auto loop = EventLoop::create().value();

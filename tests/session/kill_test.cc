@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "channels/unix.h"
+#include "tests/sanitizer.h"
 #include "tests/session/cutting.h"
 #include "tests/session/memory_guest.h"
 #include "tests/session/migration.h"
@@ -282,11 +283,7 @@ struct Course {
 constexpr int k_parts = 3;
 // Of each victim and fate: 300 in all. Under the thread sanitizer each takes a second, and what is
 // looked for are races, of which one trial shows as much as the next.
-#ifdef __SANITIZE_THREAD__
-constexpr int k_trials = 12;
-#else
-constexpr int k_trials = 75;
-#endif
+constexpr int k_trials = k_under_thread_sanitizer ? 12 : 75;
 
 class Harm : public testing::TestWithParam<Course> {
  protected:

@@ -7,6 +7,7 @@
 #include "ferry/ferry.h"
 #include "snapshot/snapshot_check.h"
 #include "tests/image/temp_folder.h"
+#include "tests/sanitizer.h"
 #include "tests/snapshot/saved.h"
 
 namespace ferry::test {
@@ -56,11 +57,7 @@ TEST_F(SnapshotDamage, AWholeOneHasNone) { EXPECT_EQ(found(), ""); }
 
 // So many a part. Under a sanitizer, where each takes ten times as long, it is enough that the code
 // is seen at work.
-#ifdef __SANITIZE_ADDRESS__
-constexpr int k_damages = 50;
-#else
-constexpr int k_damages = 500;
-#endif
+constexpr int k_damages = k_under_address_sanitizer ? 50 : 500;
 
 /// Ten thousand damages, or a thousand, in twenty parts.
 class SnapshotDamages : public SnapshotDamage, public testing::WithParamInterface<unsigned> {
