@@ -95,7 +95,8 @@ test_build() {
   # seen to include what it needs.
   local unity=ON
   [ "$preset" = fuzz ] && unity=OFF
-  cmake --preset "$preset" -DCMAKE_UNITY_BUILD=$unity "${compiler[@]}" > "$scratch/configure" 2>&1 ||
+  # Afresh: where the compiler changes CMake forgets all other settings of an old folder.
+  cmake --fresh --preset "$preset" -DCMAKE_UNITY_BUILD=$unity "${compiler[@]}" > "$scratch/configure" 2>&1 ||
     { cat "$scratch/configure" >&2; return 1; }
   # Test programs run while they are built: they are asked for their tests.
   $wrapper cmake --build --preset "$preset"
