@@ -62,6 +62,7 @@ class TcpListener final : public Listener {
     std::string act = "accept on " + local_.shown();
     UniqueFd fd = co_await sockets_.accept(loop_, act);
     co_await set_line_options(fd.get(), act);
+    queue_little_to_own_address(fd.get());
     std::string peer = uri_text("tcp", peer_address(fd.get()));
     co_return channel_over(std::move(fd), std::move(peer), kind_);
   }

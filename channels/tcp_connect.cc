@@ -14,7 +14,9 @@ namespace {
 Task<UniqueFd> connect_one(EventLoop& loop, SocketAddress to, TcpKind kind, std::string act) {
   UniqueFd fd = co_await open_tcp_socket(to.family(), kind, act);
   co_await set_line_options(fd.get(), act);
-  co_return co_await connect_socket(loop, std::move(fd), to, std::move(act));
+  fd = co_await connect_socket(loop, std::move(fd), to, std::move(act));
+  queue_little_to_own_address(fd.get());
+  co_return fd;
 }
 
 std::string in_brackets(const SocketAddress& address) {

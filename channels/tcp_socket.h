@@ -21,7 +21,7 @@ Result<UniqueFd> open_tcp_socket(int family, TcpKind kind, const std::string& ac
 Result<void> set_line_options(int socket, const std::string& act);
 
 /// Of a connected TCP socket whose peer is at the same address: less is queued for sending, so that
-/// what was encrypted is in the processor's cache still when the peer comes to it. There is no
+/// what was sent is in the processor's cache still when the peer comes to it. There is no
 /// round trip that a large queue would fill, but where the kernel passes the address on to another
 /// host: there it is slower. Does nothing to any other socket.
 void queue_little_to_own_address(int socket) noexcept;

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "channels/kernel_tls.h"
-#include "channels/tcp_socket.h"
 #include "channels/tls_channel.h"
 #include "channels/tls_engine.h"
 #include "loop/async_io.h"
@@ -110,8 +109,6 @@ Task<std::unique_ptr<Channel>> secure(EventLoop& loop, std::unique_ptr<Channel> 
     co_return std::unexpected(std::move(error));
   }
   if (socket >= 0) co_await set_blocking(socket, Blocking::yes);
-  if (const Pollable* const line = inner->facets().pollable)
-    queue_little_to_own_address(line->fd());
   ChannelInfo info;
   info.scheme = std::move(peer.scheme);
   info.local = inner->info().local;
