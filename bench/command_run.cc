@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -58,6 +59,20 @@ Result<Sides> start_bare(const Commands& commands, const ImageTransfer& transfer
   return Sides{begin, std::move(receive), std::move(send)};
 }
 
+/// The host of a virtual machine may have taken memory back that was free for some seconds (free page
+/// reporting, Documentation/mm/free_page_reporting.rst), and which run gets it anew, slowly, would be
+/// chance. As much as the output needs is used once before either, by neither.
+Result<void> call_memory_back(const ImageTransfer& transfer) {
+  struct stat status {};
+  if (::stat(transfer.image.c_str(), &status) != 0) {
+    return fail_sys(Errc::system, errno, fmt::format("look at {}", transfer.image));
+  }
+  return in_a_child([bytes = static_cast<std::uint64_t>(status.st_blocks) * 512]() -> Result<void> {
+    (void)FERRY_TRY(Mapping::populated(bytes));
+    return {};
+  });
+}
+
 Result<Run> finish(Sides sides, const ImageTransfer& transfer) {
   const ScratchFile output(transfer.output);
   Run run;
@@ -110,11 +125,13 @@ Result<Commands> find_commands() {
 }
 
 Result<Run> ferry_image(const Commands& commands, const ImageTransfer& transfer) {
+  FERRY_TRY(call_memory_back(transfer));
   Sides sides = FERRY_TRY(start_ferry(commands, transfer));
   return finish(std::move(sides), transfer);
 }
 
 Result<Run> bare_image(const Commands& commands, const ImageTransfer& transfer) {
+  FERRY_TRY(call_memory_back(transfer));
   Sides sides = FERRY_TRY(start_bare(commands, transfer));
   return finish(std::move(sides), transfer);
 }

@@ -16,8 +16,7 @@ class HandshakeListener final : public Listener {
  public:
   HandshakeListener(EventLoop& loop, std::unique_ptr<Listener> inner, Uri local,
                     ShakeHands shake_hands)
-      : loop_(loop),
-        inner_(std::move(inner)),
+      : inner_(std::move(inner)),
         inner_scheme_(inner_->local().scheme),
         local_(std::move(local)),
         shake_hands_(std::move(shake_hands)),
@@ -52,7 +51,6 @@ class HandshakeListener final : public Listener {
     return with_scheme(std::move(text), inner_scheme_, local_.scheme);
   }
 
-  EventLoop& loop_;
   std::unique_ptr<Listener> inner_;
   const std::string inner_scheme_;
   const Uri local_;

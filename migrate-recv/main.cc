@@ -29,7 +29,7 @@ Result<Outcome> receive_images(const ReceiveCommand& command, Console& console, 
   log.debug("the loop waits by {}", to_string(runtime->loop().poller_kind()));
   const std::stop_source stop;
   stop_on_signal(runtime->loop(), stop);
-  FERRY_TRY(runtime->transport(command.at.scheme));
+  (void)FERRY_TRY(runtime->transport(command.at.scheme));
   const std::unique_ptr<ImageDestination> images = FERRY_TRY(ImageDestination::create(
       {.path = command.output, .existing = command.existing, .stop = stop.get_token()}));
 

@@ -95,7 +95,7 @@ TEST(Control, AnythingElseIsRefusedOrMeansWhatItSays) {
   for (const Golden& golden : goldens()) {
     SCOPED_TRACE(golden.name);
     expect_mutants_are_refused_or_mean_themselves(
-        encode(golden.frame), decode_control, [&golden](const ControlFrame& decoded) {
+        encode(golden.frame), decode_control, [](const ControlFrame& decoded) {
           // Codes and texts of an Abort, and frames that are not known, lose on the way what they
           // are allowed to lose.
           const bool lossy =
