@@ -62,9 +62,6 @@ Result<void> FileLane::begin(FileRequest::Direction direction, const PageRun& ru
                     .ended = false,
                     .error = {}});
   staging_.use(bytes, number + 1);
-  if (direction == FileRequest::Direction::read && file.cached == file.fd) {
-    (void)::readahead(file.cached, static_cast<off64_t>(offset), bytes.size());  // a hint
-  }
   auto begun = engine_->submit(moves_.back().rest);
   if (!begun) moves_.pop_back();
   return keep_failure(std::move(begun));
