@@ -67,6 +67,12 @@ bool Admission::proves_its_right(const wire::Hello& hello, const ChannelBinding*
   return difference == std::byte{};
 }
 
+std::size_t Admission::awaited() const {
+  const std::scoped_lock lock(mutex_);
+  if (ended_) return 0;
+  return session_ ? (announced_ & ~present_).count() : 1;
+}
+
 bool Admission::begun() const {
   const std::scoped_lock lock(mutex_);
   return session_.has_value() || ended_;

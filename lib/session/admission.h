@@ -2,6 +2,7 @@
 #pragma once
 
 #include <bitset>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,9 @@ class Admission {
   /// The channel of this index is to have a successor: one more is admitted. Errc::protocol where
   /// there is none yet to succeed.
   Result<void> reopen(std::uint16_t index);
+
+  /// How many channels may yet be admitted: the first one, or those announced that are not here.
+  std::size_t awaited() const;
 
   /// Is there a session, or has there been one?
   bool begun() const;

@@ -5,8 +5,9 @@
 namespace ferry {
 namespace {
 
-// Peers that have not said who they are: all channels of a session may come at once.
-constexpr std::size_t k_max_unknown_peers = 2 * wire::k_max_channels;
+// Peers that have not said who they are, besides the channels that are awaited, which may come all
+// at once. Few, for each costs a line that is to be taken down when the session is over.
+constexpr std::size_t k_max_strangers = 64;
 
 }  // namespace
 
@@ -33,7 +34,7 @@ Task<void> Rendezvous::serve(std::unique_ptr<Listener> listener) {
       on_failure_(std::move(channel).error());
       co_return;
     }
-    if (greetings.size() >= k_max_unknown_peers) {
+    while (greetings.size() >= admission_.awaited() + k_max_strangers) {
       greetings.drop_oldest();
       refused_.fetch_add(1, std::memory_order_relaxed);
     }

@@ -16,9 +16,10 @@
 namespace ferry {
 
 /// Accepts and greets on the loop from construction to destruction. Each peer has a Task and a
-/// deadline of its own, so that a silent one delays nobody; when too many are silent the one that
-/// has been longest makes room. A peer that is refused gets to read why. One that could not prove
-/// to its transport who it is ends the waiting, with Errc::auth, unless a session has begun.
+/// deadline of its own, so that a silent one delays nobody; where there are more than the channels
+/// that are awaited and 64, those that have been longest make room. A peer that is refused gets to
+/// read why. One that could not prove to its transport who it is ends the waiting, with Errc::auth,
+/// unless a session has begun.
 class Rendezvous {
  public:
   /// `arrived` hears of each admitted channel, on the loop's thread; it must not block.

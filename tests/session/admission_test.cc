@@ -213,6 +213,23 @@ TEST(Admission, RefusesVersionsThatHaveNothingInCommon) {
   EXPECT_EQ(admission.admit(hello(Role::control, 0, 2)).verdict, accepted) << "no place was taken";
 }
 
+TEST(Admission, AwaitsOneChannelAndThenThoseThatAreAnnounced) {
+  Admission admission;
+  EXPECT_EQ(admission.awaited(), 1u);
+  (void)admission.admit(hello(Role::control));
+  EXPECT_EQ(admission.awaited(), 0u);
+  ASSERT_TRUE(admission.announce(0, 3));
+  EXPECT_EQ(admission.awaited(), 3u);
+  (void)admission.admit(hello(Role::page, 1));
+  EXPECT_EQ(admission.awaited(), 2u);
+  ASSERT_TRUE(admission.reopen(1));
+  EXPECT_EQ(admission.awaited(), 3u);
+  admission.withdraw(hello(Role::control));
+  EXPECT_EQ(admission.awaited(), 1u);
+  admission.end();
+  EXPECT_EQ(admission.awaited(), 0u);
+}
+
 TEST(Admission, PicksTheNewestVersionThatBothSpeak) {
   Admission admission;
   wire::Hello future = hello(Role::control);

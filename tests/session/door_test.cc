@@ -195,6 +195,27 @@ TEST(Door, LetsASourceInThatCameWithManyWhoSayNothing) {
   EXPECT_TRUE(identical(from, to));
 }
 
+TEST(Door, SendsTheOldestOfTheSilentAwayAndNeverAChannelThatIsAwaited) {
+  constexpr unsigned k_silent = 200;
+  constexpr unsigned k_kept = 65;  // 64, and the one that is awaited
+  const auto runtime = runtime_of_all_transports();
+  MemorySource from(layout_of({1000 * k_unit_bytes}));
+  MemoryDestination to;
+  Receiving receiving(*runtime, to);
+  std::vector<Peer> silent;
+  for (unsigned i = 0; i < k_silent; ++i) silent.push_back(connect_to(*runtime, receiving.uri()));
+  EXPECT_FALSE(silent.front().hear_the_end());
+  SendOptions options;
+  options.channels = 100;
+  const Outcome sent = send(*runtime, from, receiving.uri(), options);
+  EXPECT_TRUE(sent.ok()) << why_not(sent);
+  const Outcome received = receiving.outcome();
+  EXPECT_TRUE(received.ok()) << why_not(received);
+  EXPECT_GE(received.report.refused, k_silent - k_kept);
+  EXPECT_LT(received.report.refused, k_silent) << "all are sent away in the end, but not before";
+  EXPECT_TRUE(identical(from, to));
+}
+
 TEST(Door, TellsASecondSenderThatTheReceiverIsBusy) {
   const auto runtime = runtime_of_all_transports();
   MemorySource from(layout_of({10 * k_unit_bytes}));
