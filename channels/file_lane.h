@@ -27,9 +27,8 @@ class FileLane final : public PlacedIo {
     std::string shown_as;  ///< what errors call it
     /// A descriptor by which pages go through the page cache, or -1. Where it is `fd`, the kernel
     /// is told at once to begin to write what is put to the disk, so that a later fsync finds
-    /// little to do; and to begin to read what is to be got, since lanes that take turns in a file
-    /// look to it as if they read in no order. Where it is another, it takes what the file system
-    /// refuses to take by `fd` (EINVAL).
+    /// little to do. Where it is another, it takes what the file system refuses to take by `fd`
+    /// (EINVAL).
     int cached = -1;
   };
   struct Region {

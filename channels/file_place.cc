@@ -126,8 +126,9 @@ class PlacedFile {
     return Stretch{static_cast<std::uint64_t>(data), static_cast<std::uint64_t>(hole - data)};
   }
 
+  /// `mode` is what is done to what is outside.
   Result<std::unique_ptr<PlacedIo>> lane(const std::vector<std::uint64_t>& region_offsets,
-                                         std::span<const MemoryRegion> outside) {
+                                         std::span<const MemoryRegion> outside, int mode) {
     const unsigned depth = std::clamp(options_.depth, 1u, 64u);
     const FileLane::File file{.fd = direct_ ? direct_.get() : region_.fd,
                               .shown_as = path_.native(),
@@ -135,7 +136,7 @@ class PlacedFile {
     FileLane::Setting setting{.regions = {}, .depth = depth};
     for (const std::uint64_t offset : region_offsets) setting.regions.push_back({file, offset});
     for (const MemoryRegion& each : outside) {
-      setting.regions.push_back({file_of(each), each.fd_offset});
+      setting.regions.push_back({file_of(each, mode), each.fd_offset});
     }
     return FileLane::create(std::move(setting), [&](std::span<std::byte> staging) {
       return make_file_engine(options_.engine, direct_ ? Caching::direct : Caching::buffered,
@@ -145,25 +146,29 @@ class PlacedFile {
 
  private:
   /// Past the page cache where that may be and can be.
-  FileLane::File file_of(const MemoryRegion& outside) {
+  FileLane::File file_of(const MemoryRegion& outside, int mode) {
     int direct = -1;
     if (options_.caching != Caching::buffered && outside.host == nullptr &&
         outside.backing == Backing::file && outside.fd_offset % k_unit_bytes == 0) {
-      direct = directly(outside);
+      direct = directly(outside, mode);
     }
     return {
         .fd = direct >= 0 ? direct : outside.fd, .shown_as = outside.name, .cached = outside.fd};
   }
 
   /// Once a file, for all lanes. Descriptors are scarce: so many, and all others through the cache.
-  int directly(const MemoryRegion& outside) {
+  int directly(const MemoryRegion& outside, int mode) {
     constexpr std::size_t k_most = 64;
     const auto opened = outside_.find(outside.fd);
     if (opened != outside_.end()) return opened->second.get();
     if (outside_.size() == k_most) return -1;
-    auto direct = open_directly(outside.fd, outside.name, O_RDWR);
-    return outside_.emplace(outside.fd, direct ? *std::move(direct) : UniqueFd())
-        .first->second.get();
+    return outside_.emplace(outside.fd, open_outside(outside, mode)).first->second.get();
+  }
+  UniqueFd open_outside(const MemoryRegion& outside, int mode) const {
+    const bool read = mode == O_RDONLY;
+    if (read && options_.caching == Caching::automatic && is_cached(outside.fd)) return {};
+    auto direct = open_directly(outside.fd, outside.name, mode);
+    return direct && (!read || gives_units(direct->get())) ? *std::move(direct) : UniqueFd();
   }
 
   const fs::path path_;
@@ -188,7 +193,7 @@ class OldFile final : public Place {
   }
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
                                          std::span<const MemoryRegion> outside) override {
-    return file_.lane(region_offsets, outside);
+    return file_.lane(region_offsets, outside, O_RDWR);
   }
 
  private:
@@ -219,7 +224,7 @@ class NewFile final : public NewPlace {
   }
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
                                          std::span<const MemoryRegion> outside) override {
-    return file_.lane(region_offsets, outside);
+    return file_.lane(region_offsets, outside, O_RDONLY);
   }
   Result<void> write(std::uint64_t at, std::span<const std::byte> from) override {
     return file_.write(at, from);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "memory/region_io.h"
+
 namespace ferry {
 namespace {
 
@@ -41,6 +43,8 @@ void PageSender::begin_round(std::uint32_t round, Motion motion) {
 
 bool PageSender::submit(PageRun run, Content content) {
   if (content == Content::zeros) return work_.push({.run = run, .content = content});
+  // Long before a lane comes to it: of a large round the lanes have some 32 MiB before them.
+  read_ahead(memory_.regions()[run.region], run);
   while (run.length > 0) {
     PageRun piece = run;
     piece.length = std::min(run.length, k_work_bytes);

@@ -26,7 +26,8 @@ class PageSender {
   Result<void> add_lane(Link& link);
 
   void begin_round(std::uint32_t round, Motion motion);
-  /// Blocks while the lanes have enough to do. False after close().
+  /// Blocks while the lanes have enough to do. False after close(). Of a file all of it is read
+  /// ahead first.
   bool submit(PageRun run, Content content);
   /// A piece of device state, between begin_round() and end_round(): it goes on whichever lane
   /// takes it. Blocks while as many are under way as may be. False after close().

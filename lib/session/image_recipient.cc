@@ -29,7 +29,7 @@ Result<void> ImageRecipient::connect(Places& places, const Uri& to) {
 Result<void> ImageRecipient::layout(const Layout& layout) {
   writer_ = FERRY_TRY(SnapshotWriter::create(*places_, to_, layout));
   for (unsigned lane = 0; lane < options_.channels; ++lane) {
-    auto io = FERRY_TRY(writer_->lane());
+    auto io = FERRY_TRY(writer_->lane(memory_.regions()));
     FERRY_TRY(io->attach(memory_));
     lanes_.push_back(
         std::make_unique<PutLane>(*writer_, memory_, std::move(io), options_.bandwidth));

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "memory/region_io.h"
 #include "session/guest_failure.h"
 
 namespace ferry {
@@ -121,8 +120,6 @@ Result<void> Rounds::submit(const PageRun& run, Content content) {
     FERRY_TRY(check_deadline());
     PageRun piece = rest;
     piece.length = std::min(rest.length, k_submit_bytes);
-    // Long before a lane comes to it: of a large round the lanes have some 32 MiB before them.
-    read_ahead(guest_.memory().regions()[run.region], piece);
     FERRY_TRY(recipient_.submit(piece, content));
     rest.offset += piece.length;
     rest.length -= piece.length;

@@ -24,22 +24,32 @@ void add(std::atomic<std::uint64_t>& counter, std::uint64_t much) noexcept {
 
 PutLane::PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_ptr<PlacedIo> io,
                  BandwidthLimit* bandwidth)
-    : writer_(writer), memory_(memory), io_(std::move(io)), bandwidth_(bandwidth) {}
+    : writer_(writer),
+      memory_(memory),
+      bandwidth_(bandwidth),
+      pipeline_(std::move(io), clock_,
+                [this](const auto& read) { return put_piece(read.run, read.bytes); }) {}
 
 Result<void> PutLane::serve(WorkQueue& work, Motion motion, CloneSource& clones,
                             const std::stop_token& unbounded) {
+  const Round round{motion, clones, unbounded};
+  round_ = &round;
+  auto done = deal_with_all(work);
+  round_ = nullptr;
+  clock_.turn_to(nullptr);
+  return done;
+}
+
+Result<void> PutLane::deal_with_all(WorkQueue& work) {
   while (const auto item = next(work)) {
     if (item->content == Content::zeros) {
       FERRY_TRY(note_zeros(item->run));
+      add(counters_.done_bytes, item->run.length);
     } else {
-      FERRY_TRY(put_data(item->run, motion, clones, unbounded));
+      FERRY_TRY(begin_data(item->run));
     }
-    add(counters_.done_bytes, item->run.length);
   }
-  clock_.turn_to(&LaneTimes::place);
-  auto flushed = io_->flush();
-  clock_.turn_to(nullptr);
-  return flushed;
+  return pipeline_.finish();
 }
 
 std::optional<PageWork> PutLane::next(WorkQueue& work) {
@@ -56,38 +66,37 @@ LaneReport PutLane::report(unsigned lane) const {
           .times = clock_.times()};
 }
 
-Result<void> PutLane::put_data(const PageRun& run, Motion motion, CloneSource& clones,
-                               const std::stop_token& unbounded) {
+Result<void> PutLane::begin_data(const PageRun& run) {
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
     piece.length = std::min<std::uint64_t>(run.length - done, PlacedIo::k_staging_bytes);
-    FERRY_TRY(put_piece(piece, FERRY_TRY(units_of(piece, motion)), clones, unbounded));
+    FERRY_TRY(begin_piece(piece));
     done += piece.length;
   }
   return {};
 }
 
-/// The piece in whole units, the last one padded by zeros, where nobody writes to them until they
-/// are put.
-Result<std::span<const std::byte>> PutLane::units_of(const PageRun& piece, Motion motion) {
+/// In whole units, the last one padded by zeros, where nobody writes to them until they are put.
+Result<void> PutLane::begin_piece(const PageRun& piece) {
   const MemoryRegion& region = *FERRY_TRY(memory_.check(piece));
   const std::uint64_t whole = wire::padded(piece.length);
-  if (region.host != nullptr && motion == Motion::still && piece.length == whole &&
+  if (region.host != nullptr && round_->motion == Motion::still && piece.length == whole &&
       on_a_unit(region.host)) {
-    return memory_.at(piece);
+    return put_piece(piece, FERRY_TRY(memory_.at(piece)));
   }
-  clock_.turn_to(&LaneTimes::place);  // a buffer is there when what was put from it is
-  const auto staging = FERRY_TRY(io_->staging(whole));
-  clock_.turn_to(&LaneTimes::read);
-  const auto bytes = FERRY_TRY(view(region, piece, staging));
-  if (bytes.data() != staging.data()) std::ranges::copy(bytes, staging.begin());
-  std::ranges::fill(staging.subspan(piece.length), std::byte{0});
-  return staging;
+  const auto read = FERRY_TRY(pipeline_.begin(piece, {}, whole));
+  if (region.host == nullptr && piece.length == whole) {
+    const auto regions = static_cast<RegionId>(memory_.regions().size());
+    return pipeline_.get({regions + piece.region, piece.offset, piece.length}, read);
+  }
+  const auto bytes = FERRY_TRY(view(region, piece, read.bytes));
+  if (bytes.data() != read.bytes.data()) std::ranges::copy(bytes, read.bytes.begin());
+  std::ranges::fill(read.bytes.subspan(piece.length), std::byte{0});
+  return pipeline_.got(read);
 }
 
-Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units,
-                                CloneSource& clones, const std::stop_token& unbounded) {
+Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte> units) {
   for (std::uint64_t begin = 0; begin < units.size();) {
     clock_.turn_to(&LaneTimes::checksum);
     std::uint64_t end = begin;
@@ -100,8 +109,8 @@ Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte>
     const PageRun data{piece.region, piece.offset + begin, end - begin};
     const bool whole = end <= piece.length;
     clock_.turn_to(&LaneTimes::place);
-    if (end > begin && !(whole && clones.share(data))) {
-      FERRY_TRY(put_units(data, units.subspan(begin, end - begin), unbounded));
+    if (end > begin && !(whole && round_->clones.share(data))) {
+      FERRY_TRY(put_units(data, units.subspan(begin, end - begin)));
     }
     begin = end;
     clock_.turn_to(&LaneTimes::checksum);
@@ -109,18 +118,18 @@ Result<void> PutLane::put_piece(const PageRun& piece, std::span<const std::byte>
     if (end > begin) FERRY_TRY(note_zeros({piece.region, piece.offset + begin, end - begin}));
     begin = end;
   }
+  add(counters_.done_bytes, piece.length);
   clock_.turn_to(&LaneTimes::read);
   return {};
 }
 
-Result<void> PutLane::put_units(const PageRun& run, std::span<const std::byte> units,
-                                const std::stop_token& unbounded) {
+Result<void> PutLane::put_units(const PageRun& run, std::span<const std::byte> units) {
   if (bandwidth_ != nullptr) {
     clock_.turn_to(&LaneTimes::bandwidth);
-    bandwidth_->acquire(run.length, unbounded);
+    bandwidth_->acquire(run.length, round_->unbounded);
     clock_.turn_to(&LaneTimes::place);
   }
-  FERRY_TRY(io_->put(run, units));
+  FERRY_TRY(pipeline_.put(run, units));
   add(counters_.put_bytes, run.length);
   add(counters_.puts, 1);
   return {};

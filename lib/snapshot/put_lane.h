@@ -13,16 +13,19 @@
 #include "multifd/lane_clock.h"
 #include "multifd/send_lane.h"
 #include "snapshot/clone_source.h"
+#include "snapshot/lane_pipeline.h"
 #include "snapshot/snapshot_writer.h"
 
 namespace ferry {
 
 /// Takes runs from a queue, tells zeros from data, checksums the data and puts it at its place.
 /// What the guest may write to meanwhile is copied first, and the copy is checksummed and put; a
-/// guest that stands still is put from where it lies. What an image on the same file system has
-/// already is shared with it rather than put, where that can be. Used by one thread at a time.
+/// guest that stands still is put from where it lies. What only a descriptor reaches is read by the
+/// lane that writes, several runs ahead. What an image on the same file system has already is
+/// shared with it rather than put, where that can be. Used by one thread at a time.
 class PutLane {
  public:
+  /// `io` is the writer's, with the memory's regions behind the snapshot's own.
   PutLane(SnapshotWriter& writer, const GuestMemory& memory, std::unique_ptr<PlacedIo> io,
           BandwidthLimit* bandwidth);
 
@@ -43,22 +46,28 @@ class PutLane {
   LaneReport report(unsigned lane) const;
 
  private:
+  /// Of a round.
+  struct Round {
+    Motion motion;
+    CloneSource& clones;
+    const std::stop_token& unbounded;
+  };
+
+  Result<void> deal_with_all(WorkQueue& work);
   std::optional<PageWork> next(WorkQueue& work);
-  Result<void> put_data(const PageRun& run, Motion motion, CloneSource& clones,
-                        const std::stop_token& unbounded);
-  Result<std::span<const std::byte>> units_of(const PageRun& piece, Motion motion);
-  Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units,
-                         CloneSource& clones, const std::stop_token& unbounded);
-  Result<void> put_units(const PageRun& run, std::span<const std::byte> units,
-                         const std::stop_token& unbounded);
+  Result<void> begin_data(const PageRun& run);
+  Result<void> begin_piece(const PageRun& piece);
+  Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units);
+  Result<void> put_units(const PageRun& run, std::span<const std::byte> units);
   Result<void> note_zeros(const PageRun& run);
 
   SnapshotWriter& writer_;
   const GuestMemory& memory_;
-  const std::unique_ptr<PlacedIo> io_;
   BandwidthLimit* const bandwidth_;
   Counters counters_;
   PhaseClock clock_;
+  LanePipeline pipeline_;
+  const Round* round_ = nullptr;  // in serve()
 };
 
 }  // namespace ferry

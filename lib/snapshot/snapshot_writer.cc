@@ -52,10 +52,10 @@ Result<void> SnapshotWriter::make_room() {
   return {};
 }
 
-Result<std::unique_ptr<PlacedIo>> SnapshotWriter::lane() {
+Result<std::unique_ptr<PlacedIo>> SnapshotWriter::lane(std::span<const MemoryRegion> outside) {
   std::vector<std::uint64_t> offsets;
   for (const auto& region : plan_.regions) offsets.push_back(region.data_offset);
-  return place_->lane(std::move(offsets), {});
+  return place_->lane(std::move(offsets), outside);
 }
 
 void SnapshotWriter::note_present(RegionId region, std::uint64_t offset,

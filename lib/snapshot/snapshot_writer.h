@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <vector>
 
@@ -23,8 +24,9 @@ class SnapshotWriter {
   static Result<std::unique_ptr<SnapshotWriter>> create(Places& places, const Uri& at,
                                                         Layout layout);
 
-  /// For one thread at a time.
-  Result<std::unique_ptr<PlacedIo>> lane();
+  /// For one thread at a time. Region i is the layout's; those behind them are `outside`: see
+  /// Place::lane().
+  Result<std::unique_ptr<PlacedIo>> lane(std::span<const MemoryRegion> outside);
 
   /// Makes the run, whole units of it, share storage with the file open as `fd`: see NewPlace.
   bool clone(const PageRun& run, int fd, std::uint64_t from) {

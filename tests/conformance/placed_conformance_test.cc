@@ -155,6 +155,9 @@ TEST_P(PlacedConformance, WhatIsGotIsPutOnIntoMemoryOutside) {
   const Bytes memory(64 * k_unit_bytes, 5);
   ASSERT_TRUE(place_->write(k_second_region, memory.all()));
   ASSERT_TRUE(place_->keep());
+  ASSERT_TRUE(place_->show());
+  const auto read = open_file_place(folder_ / "a", GetParam().options);
+  ASSERT_TRUE(read) << read.error().text();
   const std::string path = folder_ / "outside";
   write_file(path, std::string(80 * k_unit_bytes + 77, 'x'));
   const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
@@ -165,7 +168,7 @@ TEST_P(PlacedConformance, WhatIsGotIsPutOnIntoMemoryOutside) {
                                            .backing = Backing::file,
                                            .fd = file.get(),
                                            .fd_offset = 10 * k_unit_bytes}};
-  auto lane = place_->lane({k_first_region, k_second_region}, outside);
+  auto lane = (*read)->lane({k_first_region, k_second_region}, outside);
   ASSERT_TRUE(lane) << lane.error().text();
   for (std::uint64_t at = 0; at < memory.all().size(); at += 4 * k_unit_bytes) {
     const auto staging = (*lane)->staging(4 * k_unit_bytes);
@@ -181,6 +184,39 @@ TEST_P(PlacedConformance, WhatIsGotIsPutOnIntoMemoryOutside) {
   EXPECT_TRUE(same_bytes(bytes, memory.all()));
   EXPECT_EQ(found[11 * k_unit_bytes - 1], 'x');
   EXPECT_EQ(found[75 * k_unit_bytes], 'x');
+}
+
+/// Also of a file that nobody may write to.
+TEST_P(PlacedConformance, WhatIsGotFromMemoryOutsideIsPut) {
+  const Bytes memory(64 * k_unit_bytes, 6);
+  const std::string path = folder_ / "outside";
+  write_file(path, std::string(reinterpret_cast<const char*>(memory.all().data()), 64 * 4096));
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const std::vector<MemoryRegion> outside{{.id = 0,
+                                           .name = "outside",
+                                           .length = 60 * k_unit_bytes,
+                                           .backing = Backing::file,
+                                           .fd = file.get(),
+                                           .fd_offset = 4 * k_unit_bytes}};
+  auto lane = place_->lane({k_first_region, k_second_region}, outside);
+  ASSERT_TRUE(lane) << lane.error().text();
+  for (std::uint64_t at = 0; at < 60 * k_unit_bytes; at += 4 * k_unit_bytes) {
+    const auto staging = (*lane)->staging(4 * k_unit_bytes);
+    ASSERT_TRUE(staging);
+    ASSERT_TRUE((*lane)->get({2, at, staging->size()}, *staging));
+    ASSERT_TRUE((*lane)->settle());
+    ASSERT_TRUE((*lane)->put({1, at, staging->size()}, *staging));
+    ASSERT_TRUE((*lane)->settle());
+  }
+  expect_in_place(k_second_region, memory.all().subspan(4 * k_unit_bytes));
+  const auto staging = (*lane)->staging(4 * k_unit_bytes);
+  ASSERT_TRUE(staging);
+  ASSERT_TRUE((*lane)->get({2, 60 * k_unit_bytes, staging->size()}, *staging));
+  const auto behind = (*lane)->settle();
+  ASSERT_FALSE(behind);
+  EXPECT_EQ(behind.error().text(),
+            "read 'outside' at offset 0x40000: the file became shorter (is something else writing "
+            "to it?)");
 }
 
 TEST_P(PlacedConformance, AFlushOfNothingIsDone) { EXPECT_TRUE(lane_->flush()); }

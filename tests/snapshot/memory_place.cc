@@ -6,13 +6,18 @@
 #include <cerrno>
 #include <utility>
 
+#include "memory/region_io.h"
+
 namespace ferry::test {
 namespace {
 
 class MemoryLane final : public PlacedIo {
  public:
-  MemoryLane(MemoryPlace& place, std::vector<std::uint64_t> region_offsets)
-      : place_(place), region_offsets_(std::move(region_offsets)) {}
+  MemoryLane(MemoryPlace& place, std::vector<std::uint64_t> region_offsets,
+             std::span<const MemoryRegion> outside)
+      : place_(place),
+        region_offsets_(std::move(region_offsets)),
+        outside_(outside.begin(), outside.end()) {}
 
   Result<void> attach(const GuestMemory&) override { return {}; }
   Result<std::span<std::byte>> staging(std::size_t bytes) override {
@@ -26,6 +31,10 @@ class MemoryLane final : public PlacedIo {
   }
   Result<void> get(const PageRun& run, std::span<std::byte> into) override {
     ++under_way_;
+    if (run.region >= region_offsets_.size()) {
+      FERRY_TRY(view(outside_[run.region - region_offsets_.size()], run, into));
+      return {};
+    }
     return place_.read(region_offsets_[run.region] + run.offset, into);
   }
   Result<void> settle() override {
@@ -42,6 +51,7 @@ class MemoryLane final : public PlacedIo {
  private:
   MemoryPlace& place_;
   const std::vector<std::uint64_t> region_offsets_;
+  const std::vector<MemoryRegion> outside_;
   std::vector<std::byte> staging_ = std::vector<std::byte>(k_staging_bytes);
   unsigned under_way_ = 0;
 };
@@ -63,8 +73,8 @@ Result<std::optional<Stretch>> MemoryPlace::next_data(std::uint64_t from) const 
 }
 
 Result<std::unique_ptr<PlacedIo>> MemoryPlace::lane(std::vector<std::uint64_t> region_offsets,
-                                                    std::span<const MemoryRegion>) {
-  return std::make_unique<MemoryLane>(*this, std::move(region_offsets));
+                                                    std::span<const MemoryRegion> outside) {
+  return std::make_unique<MemoryLane>(*this, std::move(region_offsets), outside);
 }
 
 Result<void> MemoryPlace::write(std::uint64_t at, std::span<const std::byte> from) {

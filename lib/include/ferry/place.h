@@ -65,7 +65,8 @@ class Place {
   virtual Result<std::optional<Stretch>> next_data(std::uint64_t from) const = 0;
   /// For one thread at a time, and for no longer than this lives. Region i begins at
   /// `region_offsets[i]`, a multiple of k_unit_bytes. The regions behind these are `outside`, in
-  /// their order: memory that only its descriptors reach, into which whoever gets a run puts it on.
+  /// their order: memory that only its descriptors reach. Of a place that is read they are where
+  /// what was got is put on; of a new one, where what is put is got from.
   virtual Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
                                                  std::span<const MemoryRegion> outside) = 0;
 };

@@ -1,0 +1,93 @@
+#include "snapshot/lane_pipeline.h"
+
+#include <utility>
+
+namespace ferry {
+
+LanePipeline::LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with)
+    : io_(std::move(io)), clock_(clock), deal_with_(std::move(deal_with)) {}
+
+/// While there are puts, gets have half of the lane: else it would be all gets, and then all puts,
+/// and never both.
+bool LanePipeline::has_room(std::uint64_t staged) const noexcept {
+  // What has come in is dealt with first: its buffer is its own until the next is asked for.
+  if (!come_.empty()) return false;
+  const std::uint64_t all_staged = gets_.staged + puts_.staged;
+  if (gets_.runs + puts_.runs == io_->depth() || staged > PlacedIo::k_staged_bytes - all_staged) {
+    return false;
+  }
+  const unsigned parts = puts_on_ ? 2 : 1;
+  return gets_.runs == 0 || (gets_.runs < io_->depth() / parts &&
+                             gets_.staged + staged <= PlacedIo::k_staged_bytes / parts);
+}
+
+Result<LanePipeline::Read> LanePipeline::begin(const PageRun& run, std::span<std::byte> into,
+                                               std::uint64_t bytes) {
+  const std::uint64_t staged = into.empty() ? bytes : 0;
+  while (!has_room(staged)) FERRY_TRY(go_on());
+  if (into.empty()) into = FERRY_TRY(io_->staging(staged));
+  gets_.staged += staged;
+  return Read{.run = run, .bytes = into, .staged = staged};
+}
+
+Result<void> LanePipeline::get(const PageRun& from, const Read& read) {
+  FERRY_TRY(io_->get(from, read.bytes));
+  under_way_.push_back({Kind::get, read});
+  ++gets_.runs;
+  return {};
+}
+
+Result<void> LanePipeline::got(const Read& read) {
+  FERRY_TRY(deal_with_(read));
+  gets_.staged -= read.staged;
+  if (read.staged == 0 || puts_.runs == 0) return {};
+  under_way_.push_back({Kind::held, read});
+  puts_.staged += read.staged;
+  return {};
+}
+
+Result<void> LanePipeline::put(const PageRun& to, std::span<const std::byte> bytes) {
+  while (io_->under_way() == io_->depth()) FERRY_TRY(settle());
+  FERRY_TRY(io_->put(to, bytes));
+  under_way_.push_back({.kind = Kind::put});
+  ++puts_.runs;
+  puts_on_ = true;
+  return {};
+}
+
+Result<void> LanePipeline::finish() {
+  while (!under_way_.empty() || !come_.empty()) FERRY_TRY(go_on());
+  return {};
+}
+
+Result<void> LanePipeline::go_on() {
+  if (come_.empty()) return settle();
+  const Read read = come_.front();
+  come_.pop_front();
+  return got(read);
+}
+
+/// The oldest. Deals with nothing: it may be called out of the midst of that.
+Result<void> LanePipeline::settle() {
+  const Kind oldest = under_way_.front().kind;
+  clock_.turn_to(oldest == Kind::put ? &LaneTimes::place : &LaneTimes::read);
+  if (oldest != Kind::held) FERRY_TRY(io_->settle());
+  clock_.turn_to(&LaneTimes::read);
+  const Read read = under_way_.front().read;
+  under_way_.pop_front();
+  switch (oldest) {
+    case Kind::get:
+      --gets_.runs;
+      come_.push_back(read);
+      break;
+    case Kind::put:
+      --puts_.runs;
+      break;
+    case Kind::held:
+      puts_.staged -= read.staged;
+      break;
+  }
+  return {};
+}
+
+}  // namespace ferry

@@ -1,0 +1,75 @@
+// What a lane reads, deals with and writes: several runs of each are under way beside each other.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "ferry/channel.h"
+#include "multifd/lane_clock.h"
+
+namespace ferry {
+
+/// Several runs are being read while the one before them is dealt with, and what came of the ones
+/// before that is written. Used by one thread at a time. The first failure is the last call.
+class LanePipeline {
+ public:
+  /// A run on its way in.
+  struct Read {
+    PageRun run;  ///< as the lane calls it
+    std::span<std::byte> bytes;
+    std::uint64_t staged = 0;  ///< of these: in a buffer of the lane's
+  };
+  /// Deals with what was read, in the order in which it was begun; it may call put(), and no other.
+  using DealWith = std::function<Result<void>(const Read&)>;
+
+  /// `clock` is turned to what the lane waits for, and back to LaneTimes::read.
+  LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with);
+
+  /// Waits for room for a read, and deals with what has come meanwhile. The bytes go `into` the
+  /// caller's memory, or, where that is empty, into a buffer of so many `bytes`. The next call is
+  /// get() or got().
+  Result<Read> begin(const PageRun& run, std::span<std::byte> into, std::uint64_t bytes);
+  /// Begins to read from there.
+  Result<void> get(const PageRun& from, const Read& read);
+  /// The caller has filled it: deals with it.
+  Result<void> got(const Read& read);
+
+  /// Begins to write, out of what was read or out of memory that nobody writes to until finish().
+  Result<void> put(const PageRun& to, std::span<const std::byte> bytes);
+
+  /// Deals with all that is under way, to its end.
+  Result<void> finish();
+
+ private:
+  enum class Kind {
+    get,
+    put,
+    held,  ///< done with, but its buffer comes round again only behind those of older puts
+  };
+  struct Move {
+    Kind kind = Kind::get;
+    Read read{};  // none of a put
+  };
+  struct Load {
+    unsigned runs = 0;
+    std::uint64_t staged = 0;
+  };
+
+  bool has_room(std::uint64_t staged) const noexcept;
+  Result<void> go_on();
+  Result<void> settle();
+
+  const std::unique_ptr<PlacedIo> io_;
+  PhaseClock& clock_;
+  const DealWith deal_with_;
+  std::deque<Move> under_way_;  // the oldest first
+  std::deque<Read> come_;       // in, and not dealt with yet
+  Load gets_;                   // until they are dealt with
+  Load puts_;                   // and what is held
+  bool puts_on_ = false;
+};
+
+}  // namespace ferry
