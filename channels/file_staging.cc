@@ -9,10 +9,11 @@ namespace ferry {
 void FileStaging::FreeBytes::operator()(std::byte* bytes) const noexcept { std::free(bytes); }
 
 Result<FileStaging> FileStaging::create() {
-  // As large as a huge page of x86-64, and aligned as one. A direct request's memory is told to the
-  // disk by its physical pages, and a list of 64 takes some disks longer than their bytes do.
-  static_assert(k_bytes == 2 * 1024 * 1024);
-  auto* const memory = static_cast<std::byte*>(std::aligned_alloc(k_bytes, k_bytes));
+  // As whole huge pages of x86-64. A direct request's memory is told to the disk by its physical
+  // pages, and a list of 64 takes some disks longer than their bytes do.
+  constexpr std::size_t k_huge_page_bytes = 2 * 1024 * 1024;
+  static_assert(k_bytes % k_huge_page_bytes == 0);
+  auto* const memory = static_cast<std::byte*>(std::aligned_alloc(k_huge_page_bytes, k_bytes));
   if (memory == nullptr) return fail(Errc::system, "make room for a lane: out of memory");
   (void)::madvise(memory, k_bytes, MADV_HUGEPAGE);  // a wish: small pages serve as well
   return FileStaging(memory);

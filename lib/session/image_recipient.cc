@@ -49,10 +49,8 @@ Result<void> ImageRecipient::begin_round(std::uint32_t, Motion motion) {
 }
 
 Result<void> ImageRecipient::submit(const PageRun& run, Content content) {
-  // A piece of work is not so long that lanes end a round far apart, nor that a stop waits for it.
-  constexpr std::uint64_t k_data_bytes = 4 * PlacedIo::k_staging_bytes;
   constexpr std::uint64_t k_zero_bytes = std::uint64_t{1} << 30;
-  const std::uint64_t most = content == Content::data ? k_data_bytes : k_zero_bytes;
+  const std::uint64_t most = content == Content::data ? LaneCrew::k_work_bytes : k_zero_bytes;
   for (std::uint64_t done = 0; done < run.length;) {
     const PageRun piece{run.region, run.offset + done, std::min(most, run.length - done)};
     if (!crew_->submit({.run = piece, .content = content})) return crew_->finish();

@@ -19,7 +19,7 @@ class GetLane {
         pipeline_(std::move(io), clock_, [this](const auto& read) { return deal_with(read); }) {}
 
   Result<void> serve(WorkQueue& work) {
-    while (const auto item = next(work)) FERRY_TRY(begin(item->run));
+    while (const auto item = next(work)) FERRY_TRY(begin_all(item->run));
     FERRY_TRY(pipeline_.finish());
     clock_.turn_to(nullptr);
     return {};
@@ -36,6 +36,16 @@ class GetLane {
     auto item = work.pop();
     clock_.turn_to(&LaneTimes::read);
     return item;
+  }
+
+  Result<void> begin_all(const PageRun& run) {
+    for (std::uint64_t done = 0; done < run.length;) {
+      PageRun piece{run.region, run.offset + done, run.length - done};
+      piece.length = std::min<std::uint64_t>(piece.length, PlacedIo::k_staging_bytes);
+      FERRY_TRY(begin(piece));
+      done += piece.length;
+    }
+    return {};
   }
 
   Result<void> begin(const PageRun& run) {
@@ -78,7 +88,7 @@ void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
   const std::size_t regions = reader.header().layout.regions.size();
   for (RegionId id = 0; id < regions; ++id) {
     std::uint64_t from = 0;
-    while (auto run = reader.present().next_run(id, from, PlacedIo::k_staging_bytes)) {
+    while (auto run = reader.present().next_run(id, from, LaneCrew::k_work_bytes)) {
       run->length = wire::padded(run->length);
       if (!crew.submit({.run = *run})) return;
       from = run->offset + run->length;

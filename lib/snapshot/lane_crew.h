@@ -1,12 +1,14 @@
 // Threads that share one queue of runs, from the first run to the last.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <stop_token>
 #include <thread>
 #include <vector>
 
 #include "base/first_error.h"
+#include "ferry/channel.h"
 #include "multifd/send_lane.h"
 
 namespace ferry {
@@ -14,6 +16,11 @@ namespace ferry {
 /// One crew does one round of work. One thread drives it; cancel() may come from any.
 class LaneCrew {
  public:
+  /// The most data that one piece of work should have: not so much that lanes end far apart, nor
+  /// that a stop waits for it; nor so little that lanes which take turns in the page cache wait for
+  /// each other's folios.
+  static constexpr std::uint64_t k_work_bytes = 4 * PlacedIo::k_staging_bytes;
+
   /// `ending` is requested to stop when the crew is cancelled: what a body waits for besides work
   /// and the disk is of no matter then.
   using Body =

@@ -126,7 +126,7 @@ class PlacedIo {
   /// Of one staging buffer, at most.
   static constexpr std::size_t k_staging_bytes = 256 * 1024;
   /// Of all that are used by runs which are not settled, where nobody is to wait for one.
-  static constexpr std::size_t k_staged_bytes = 7 * k_staging_bytes;
+  static constexpr std::size_t k_staged_bytes = 15 * k_staging_bytes;
 
   virtual ~PlacedIo() = default;
 
