@@ -70,9 +70,14 @@ Result<void> FileLane::begin(FileRequest::Direction direction, const PageRun& ru
 Result<void> FileLane::settle() {
   assert(!moves_.empty());
   while (!moves_.front().ended) FERRY_TRY(keep_failure(await_one()));
-  const std::optional<Error> error = std::move(moves_.front().error);
+  const Move settled = std::move(moves_.front());
   moves_.pop_front();
   ++settled_;
+  if (settled.rest.direction == FileRequest::Direction::write &&
+      settled.rest.fd == settled.file->cached) {
+    note_cached(settled);
+  }
+  const std::optional<Error>& error = settled.error;
   if (error && !failure_) failure_ = error;
   if (failure_) return std::unexpected(*failure_);
   return {};
@@ -106,12 +111,30 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
     move.error = failed(move, static_cast<int>(-result));
   }
   move.ended = true;
-  if (rest.direction == FileRequest::Direction::write && rest.fd == cached) {
-    // A hint: whether it was heard shows in the fsync, and nowhere else.
-    (void)::sync_file_range(cached, static_cast<off64_t>(move.begin),
-                            static_cast<off64_t>(rest.offset - move.begin), SYNC_FILE_RANGE_WRITE);
-  }
   return {};
+}
+
+/// It is written to the page cache.
+void FileLane::note_cached(const Move& move) {
+  constexpr std::uint64_t k_at_once = 1024 * 1024;
+  const bool goes_on = cached_.fd == move.file->cached && cached_.end <= move.begin &&
+                       move.begin - cached_.end <= k_at_once;
+  if (!goes_on) {
+    begin_writing();
+    cached_ = {.fd = move.file->cached, .begin = move.begin};
+  }
+  cached_.end = move.rest.offset;
+  if (cached_.end - cached_.begin >= k_at_once || moves_.empty()) begin_writing();
+}
+
+/// A hint: whether it was heard shows in the fsync, and nowhere else.
+void FileLane::begin_writing() {
+  if (cached_.begin < cached_.end) {
+    (void)::sync_file_range(cached_.fd, static_cast<off64_t>(cached_.begin),
+                            static_cast<off64_t>(cached_.end - cached_.begin),
+                            SYNC_FILE_RANGE_WRITE);
+  }
+  cached_.begin = cached_.end;
 }
 
 /// One that is not taken has ended: nothing will be heard of it.

@@ -26,7 +26,7 @@ class FileLane final : public PlacedIo {
     int fd = -1;           ///< what pages are moved by
     std::string shown_as;  ///< what errors call it
     /// A descriptor by which pages go through the page cache, or -1. Where it is `fd`, the kernel
-    /// is told at once to begin to write what is put to the disk, so that a later fsync finds
+    /// is told by the MiB to begin to write what was put to the disk, so that a later fsync finds
     /// little to do. Where it is another, it takes what the file system refuses to take by `fd`
     /// (EINVAL).
     int cached = -1;
@@ -65,6 +65,14 @@ class FileLane final : public PlacedIo {
     std::optional<Error> error;
   };
 
+  /// A stretch of a file that was put through the page cache, holes in it included, and that the
+  /// kernel is not told of yet.
+  struct Cached {
+    int fd = -1;
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+  };
+
   FileLane(Setting setting, FileStaging staging)
       : setting_(std::move(setting)), staging_(std::move(staging)) {}
   Result<void> begin(FileRequest::Direction direction, const PageRun& run,
@@ -72,6 +80,8 @@ class FileLane final : public PlacedIo {
   Result<void> await_one();
   Result<void> go_on(Move& move, std::int64_t result);
   Result<void> submit_again(Move& move);
+  void note_cached(const Move& move);
+  void begin_writing();
   static Error failed(const Move& move, int sys);
   Result<void> keep_failure(Result<void> done);
 
@@ -81,6 +91,7 @@ class FileLane final : public PlacedIo {
   std::deque<Move> moves_;
   std::uint64_t settled_ = 0;  // moves so far
   std::optional<Error> failure_;
+  Cached cached_;
 };
 
 }  // namespace ferry

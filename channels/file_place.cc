@@ -166,7 +166,7 @@ class PlacedFile {
   }
   UniqueFd open_outside(const MemoryRegion& outside, int mode) const {
     const bool read = mode == O_RDONLY;
-    if (read && options_.caching == Caching::automatic && is_cached(outside.fd)) return {};
+    if (read && is_cached(outside.fd)) return {};  // also if direct: it stays as it was
     auto direct = open_directly(outside.fd, outside.name, mode);
     return direct && (!read || gives_units(direct->get())) ? *std::move(direct) : UniqueFd();
   }
