@@ -59,9 +59,9 @@ Result<Sides> start_bare(const Commands& commands, const ImageTransfer& transfer
   return Sides{begin, std::move(receive), std::move(send)};
 }
 
-/// The host of a virtual machine may have taken memory back that was free for some seconds (free page
-/// reporting, Documentation/mm/free_page_reporting.rst), and which run gets it anew, slowly, would be
-/// chance. As much as the output needs is used once before either, by neither.
+/// The host of a virtual machine may have taken memory back that was free for some seconds (free
+/// page reporting, Documentation/mm/free_page_reporting.rst), and which run gets it anew, slowly,
+/// would be chance. As much as the output needs is used once before either, by neither.
 Result<void> call_memory_back(const ImageTransfer& transfer) {
   struct stat status {};
   if (::stat(transfer.image.c_str(), &status) != 0) {

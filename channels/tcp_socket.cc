@@ -28,9 +28,9 @@ constexpr std::chrono::seconds k_between_probes = 5s;
 constexpr int k_probes = 4;
 constexpr std::chrono::milliseconds k_user_timeout = 120s;
 
-// A lane's packet, nearly: the kernel doubles the figure, and counts its own needs in. With half of it
-// lines stood still, for an acknowledgement that the peer's kernel delayed, or while the peer wrote to
-// a file; with twice as much the bytes had left the cache.
+// A lane's packet, nearly: the kernel doubles the figure, and counts its own needs in. With half of
+// it lines stood still, for an acknowledgement that the peer's kernel delayed, or while the peer
+// wrote to a file; with twice as much the bytes had left the cache.
 constexpr int k_little_queued_bytes = 896 * 1024;
 
 // Not in the C library's headers of Debian 12.

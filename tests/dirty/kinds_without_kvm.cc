@@ -70,8 +70,8 @@ void store(const GuestMemory& memory, Unit unit, std::uint64_t value) {
 void store_by_kernel(const GuestMemory& memory, Unit unit, std::uint64_t value) {
   const iovec from{&value, sizeof value};
   const iovec into{word_of(memory, unit), sizeof value};
-  // Each argument as wide as the kernel reads it: the last one travels on the stack, where an int is
-  // half of it.
+  // Each argument as wide as the kernel reads it: the last one travels on the stack, where an int
+  // is half of it.
   if (::syscall(SYS_process_vm_readv, ::getpid(), &into, 1ul, &from, 1ul, 0ul) != sizeof value) {
     std::abort();
   }

@@ -16,8 +16,8 @@ class Nginx {
  public:
   enum class Ends { nothing, tls };  ///< what ends at the proxy
 
-  /// `settings`: more lines for its location. Not running, with the reason in why_not(), where there
-  /// is no nginx.
+  /// `settings`: more lines for its location. Not running, with the reason in why_not(), where
+  /// there is no nginx.
   Nginx(std::uint16_t to, Ends ends, const std::string& settings = {});
   ~Nginx();
 

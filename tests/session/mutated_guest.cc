@@ -89,7 +89,8 @@ std::span<const std::byte> MutatedSource::bytes() const noexcept {
 std::uint64_t MutatedSource::writes() const noexcept { return shared_->writes.load(); }
 
 void MutatedSource::wait_for_a_write() const {
-  // The next may have begun already, and what it wrote may have been harvested: it is the one behind it.
+  // The next may have begun already, and what it wrote may have been harvested: it is the one
+  // behind it.
   for (const std::uint64_t before = writes(); writes() < before + 2;) ::sched_yield();
 }
 
