@@ -26,7 +26,7 @@ FileLane::~FileLane() {
 }
 
 Result<std::span<std::byte>> FileLane::staging(std::size_t bytes) {
-  assert(bytes > 0 && bytes <= k_staging_bytes && bytes % k_unit_bytes == 0);
+  assert(bytes > 0 && bytes <= staging_bytes() && bytes % k_unit_bytes == 0);
   if (failure_) return std::unexpected(*failure_);
   while (true) {
     if (const auto piece = staging_.take(bytes, settled_)) return *piece;

@@ -47,6 +47,8 @@ class FileLane final : public PlacedIo {
   ~FileLane() override;
 
   Result<void> attach(const GuestMemory&) override { return {}; }
+  std::size_t staging_bytes() const noexcept override { return FileStaging::k_piece_bytes; }
+  std::size_t staged_bytes() const noexcept override { return FileStaging::k_staged_bytes; }
   Result<std::span<std::byte>> staging(std::size_t bytes) override;
   Result<void> put(const PageRun& run, std::span<const std::byte> from) override;
   Result<void> get(const PageRun& run, std::span<std::byte> into) override;

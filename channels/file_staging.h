@@ -18,9 +18,13 @@ namespace ferry {
 /// were taken, as the moves that use them are settled. Moves are numbered 1, 2, 3, ...
 class FileStaging {
  public:
+  /// Of one piece, at most.
+  static constexpr std::size_t k_piece_bytes = 1024 * 1024;
+  /// Of all pieces that are in use.
+  static constexpr std::size_t k_staged_bytes = 3 * k_piece_bytes;
   /// A piece at the end of the ring that is too short for a run is left out: whatever is used, a
-  /// whole buffer more has room for that.
-  static constexpr std::size_t k_bytes = PlacedIo::k_staged_bytes + PlacedIo::k_staging_bytes;
+  /// whole piece more has room for that.
+  static constexpr std::size_t k_bytes = k_staged_bytes + k_piece_bytes;
 
   /// Errc::system.
   static Result<FileStaging> create();

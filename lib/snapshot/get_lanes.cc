@@ -41,7 +41,7 @@ class GetLane {
   Result<void> begin_all(const PageRun& run) {
     for (std::uint64_t done = 0; done < run.length;) {
       PageRun piece{run.region, run.offset + done, run.length - done};
-      piece.length = std::min<std::uint64_t>(piece.length, PlacedIo::k_staging_bytes);
+      piece.length = std::min<std::uint64_t>(piece.length, pipeline_.most_bytes());
       FERRY_TRY(begin(piece));
       done += piece.length;
     }

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/first_error.h"
-#include "ferry/channel.h"
 #include "multifd/send_lane.h"
 
 namespace ferry {
@@ -19,7 +18,7 @@ class LaneCrew {
   /// The most data that one piece of work should have: not so much that lanes end far apart, nor
   /// that a stop waits for it; nor so little that lanes which take turns in the page cache wait for
   /// each other's folios.
-  static constexpr std::uint64_t k_work_bytes = 4 * PlacedIo::k_staging_bytes;
+  static constexpr std::uint64_t k_work_bytes = 1024 * 1024;
 
   /// `ending` is requested to stop when the crew is cancelled: what a body waits for besides work
   /// and the disk is of no matter then.

@@ -7,18 +7,18 @@ namespace ferry {
 LanePipeline::LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with)
     : io_(std::move(io)), clock_(clock), deal_with_(std::move(deal_with)) {}
 
-/// While there are puts, gets have half of the lane: else it would be all gets, and then all puts,
-/// and never both.
+/// While there are puts, gets have half of the lane, and the run that goes beyond it: else it would
+/// be all gets, and then all puts, and never both.
 bool LanePipeline::has_room(std::uint64_t staged) const noexcept {
   // What has come in is dealt with first: its buffer is its own until the next is asked for.
   if (!come_.empty()) return false;
   const std::uint64_t all_staged = gets_.staged + puts_.staged;
-  if (gets_.runs + puts_.runs == io_->depth() || staged > PlacedIo::k_staged_bytes - all_staged) {
+  if (gets_.runs + puts_.runs == io_->depth() || staged > io_->staged_bytes() - all_staged) {
     return false;
   }
   const unsigned parts = puts_on_ ? 2 : 1;
-  return gets_.runs == 0 || (gets_.runs < io_->depth() / parts &&
-                             gets_.staged + staged <= PlacedIo::k_staged_bytes / parts);
+  return gets_.runs == 0 ||
+         (gets_.runs < io_->depth() / parts && gets_.staged <= io_->staged_bytes() / parts);
 }
 
 Result<LanePipeline::Read> LanePipeline::begin(const PageRun& run, std::span<std::byte> into,

@@ -28,9 +28,11 @@ class LanePipeline {
   /// `clock` is turned to what the lane waits for, and back to LaneTimes::read.
   LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with);
 
+  /// Of one read that goes into a buffer of the lane's, at most.
+  std::size_t most_bytes() const noexcept { return io_->staging_bytes(); }
   /// Waits for room for a read, and deals with what has come meanwhile. The bytes go `into` the
-  /// caller's memory, or, where that is empty, into a buffer of so many `bytes`. The next call is
-  /// get() or got().
+  /// caller's memory, or, where that is empty, into a buffer of so many `bytes`, most_bytes() at
+  /// most. The next call is get() or got().
   Result<Read> begin(const PageRun& run, std::span<std::byte> into, std::uint64_t bytes);
   /// Begins to read from there.
   Result<void> get(const PageRun& from, const Read& read);

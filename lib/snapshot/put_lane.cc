@@ -70,7 +70,7 @@ Result<void> PutLane::begin_data(const PageRun& run) {
   for (std::uint64_t done = 0; done < run.length;) {
     PageRun piece = run;
     piece.offset += done;
-    piece.length = std::min<std::uint64_t>(run.length - done, PlacedIo::k_staging_bytes);
+    piece.length = std::min<std::uint64_t>(run.length - done, pipeline_.most_bytes());
     FERRY_TRY(begin_piece(piece));
     done += piece.length;
   }

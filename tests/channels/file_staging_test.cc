@@ -75,8 +75,9 @@ TEST_F(AFileStaging, HasRoomForWhatIsPromisedAndNeverLendsAPieceTwice) {
     ++settled_;
   };
   for (int trial = 0; trial < 20'000; ++trial) {
-    const std::size_t bytes = (1 + random() % 64) * 4 * k_kib;
-    while (used + bytes > PlacedIo::k_staged_bytes) settle_oldest();
+    const std::size_t bytes =
+        (1 + random() % (FileStaging::k_piece_bytes / (4 * k_kib))) * 4 * k_kib;
+    while (used + bytes > FileStaging::k_staged_bytes) settle_oldest();
     while (!lent.empty() && random() % 8 == 0) settle_oldest();
     const auto piece = use(bytes);
     ASSERT_TRUE(piece) << "with " << used << " bytes in use";

@@ -123,12 +123,15 @@ class FdPassing : public Pollable {
 /// that were written after a put was begun finds what was put in its place.
 class PlacedIo {
  public:
-  /// Of one staging buffer, at most.
+  /// What one staging buffer can have of any of them.
   static constexpr std::size_t k_staging_bytes = 256 * 1024;
-  /// Of all that are used by runs which are not settled, where nobody is to wait for one.
-  static constexpr std::size_t k_staged_bytes = 15 * k_staging_bytes;
 
   virtual ~PlacedIo() = default;
+
+  /// Of one staging buffer of this one, at most: k_staging_bytes or more.
+  virtual std::size_t staging_bytes() const noexcept { return k_staging_bytes; }
+  /// Of all that are used by runs which are not settled, where nobody is to wait for one.
+  virtual std::size_t staged_bytes() const noexcept { return 7 * k_staging_bytes; }
 
   /// Registers the memory that runs are put from and got into in place, and pins it where the
   /// transport needs that; regions that are not mapped it leaves out. Once, before; not needed for
@@ -136,12 +139,12 @@ class PlacedIo {
   /// lockable memory is Errc::system, and not final: staging() serves still.
   virtual Result<void> attach(const GuestMemory& memory) = 0;
 
-  /// A buffer of its own, of `bytes`: a multiple of a unit, and k_staging_bytes at most. Aligned to
+  /// A buffer of its own, of `bytes`: a multiple of a unit, and staging_bytes() at most. Aligned to
   /// a unit, and registered where that helps. It is the caller's until the next call; and for as
   /// long as parts of it are put or got, and, once a get of it has settled, until the next call
   /// behind that: so what was got can be put on. Until there is room it settles
   /// the oldest of them; not where this buffer and all that are used by puts and gets that are not
-  /// settled are k_staged_bytes together, or less: so whoever gets keeps within that.
+  /// settled are staged_bytes() together, or less: so whoever gets keeps within that.
   virtual Result<std::span<std::byte>> staging(std::size_t bytes) = 0;
 
   /// Begins to write the run to its place. `from` is its bytes, in attached memory or in a buffer
