@@ -189,6 +189,15 @@ Result<void> forget(const std::string& path) {
   return {};
 }
 
+Result<std::uint64_t> mean_stretch(const std::string& path) {
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return fail_sys(Errc::system, errno, fmt::format("open {}", path));
+  const std::vector<Stretch> data = data_of(file.get());
+  std::uint64_t bytes = 0;
+  for (const Stretch& stretch : data) bytes += stretch.length;
+  return data.empty() ? 0 : bytes / data.size();
+}
+
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes) {
   const UniqueFd fd = FERRY_TRY(open_file(path, O_RDONLY));
   const std::uint64_t length = FERRY_TRY(length_of(fd.get(), path));

@@ -65,6 +65,9 @@ Result<void> settle(const std::string& path);
 /// What is read of a file next comes from its disk.
 Result<void> forget(const std::string& path);
 
+/// How long a file's stretches of data are, on average, in bytes; 0 where it has none.
+Result<std::uint64_t> mean_stretch(const std::string& path);
+
 /// Errc::integrity unless `path` is a file of so many bytes that fill_random makes.
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes);
 /// Errc::integrity unless the two files have the same length and the same bytes. Only what is data

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -109,16 +110,29 @@ struct FioFile {
   std::uint64_t each = 0;
 };
 
-/// One after the other, in as many jobs as Ferry has lanes. The time is what fio says that it took,
-/// without its own start and layout; the last fsync is in it.
+/// What a lane of Ferry has under way: requests as long as the snapshot's runs are, 1 MiB at most,
+/// and up to 32 of them in a staging of 4 MiB.
+struct FioDepth {
+  std::uint64_t block = 0;  ///< in bytes
+  std::uint64_t requests = 0;
+};
+Result<FioDepth> depth_of_a_lane(const Scene& scene) {
+  const std::uint64_t mean = FERRY_TRY(mean_stretch(scene.snapshot));
+  const std::uint64_t block = std::clamp(std::bit_floor(mean), k_unit_bytes, k_mib);
+  return FioDepth{block, std::min<std::uint64_t>(4 * k_mib / block, 32)};
+}
+
+/// One after the other, in as many jobs as Ferry has lanes, and as Ferry's lanes do it. The time is
+/// what fio says that it took, without its own start and layout; the last fsync is in it.
 Result<Run> fio(const Scene& scene, const char* direction, const FioFile& file,
                 const std::vector<std::string>& more) {
+  const FioDepth depth = FERRY_TRY(depth_of_a_lane(scene));
   std::vector<std::string> argv{scene.fio,
                                 "--name=ferry",
                                 "--filename=" + file.path,
                                 fmt::format("--rw={}", direction),
-                                "--bs=256k",
-                                "--iodepth=8",
+                                fmt::format("--bs={}", depth.block),
+                                fmt::format("--iodepth={}", depth.requests),
                                 "--ioengine=io_uring",
                                 fmt::format("--direct={}", scene.direct ? 1 : 0),
                                 fmt::format("--size={}", file.each),
