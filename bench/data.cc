@@ -190,9 +190,8 @@ Result<void> forget(const std::string& path) {
 }
 
 Result<std::uint64_t> mean_stretch(const std::string& path) {
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) return fail_sys(Errc::system, errno, fmt::format("open {}", path));
-  const std::vector<Stretch> data = data_of(file.get());
+  const UniqueFd fd = FERRY_TRY(open_file(path, O_RDONLY));
+  const std::vector<Stretch> data = data_of(fd.get());
   std::uint64_t bytes = 0;
   for (const Stretch& stretch : data) bytes += stretch.length;
   return data.empty() ? 0 : bytes / data.size();
