@@ -19,7 +19,9 @@ class GetLane {
         pipeline_(std::move(io), clock_, [this](const auto& read) { return deal_with(read); }) {}
 
   Result<void> serve(WorkQueue& work) {
-    while (const auto item = next(work)) FERRY_TRY(begin_all(item->run));
+    while (const auto item = next(work)) {
+      FERRY_TRY(pipeline_.in_pieces(item->run, [this](const auto& piece) { return begin(piece); }));
+    }
     FERRY_TRY(pipeline_.finish());
     clock_.turn_to(nullptr);
     return {};
@@ -36,16 +38,6 @@ class GetLane {
     auto item = work.pop();
     clock_.turn_to(&LaneTimes::read);
     return item;
-  }
-
-  Result<void> begin_all(const PageRun& run) {
-    for (std::uint64_t done = 0; done < run.length;) {
-      PageRun piece{run.region, run.offset + done, run.length - done};
-      piece.length = std::min<std::uint64_t>(piece.length, pipeline_.most_bytes());
-      FERRY_TRY(begin(piece));
-      done += piece.length;
-    }
-    return {};
   }
 
   Result<void> begin(const PageRun& run) {

@@ -1,5 +1,6 @@
 #include "snapshot/lane_pipeline.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace ferry {
@@ -12,13 +13,22 @@ LanePipeline::LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, Deal
 bool LanePipeline::has_room(std::uint64_t staged) const noexcept {
   // What has come in is dealt with first: its buffer is its own until the next is asked for.
   if (!come_.empty()) return false;
-  const std::uint64_t all_staged = gets_.staged + puts_.staged;
-  if (gets_.runs + puts_.runs == io_->depth() || staged > io_->staged_bytes() - all_staged) {
-    return false;
-  }
+  const std::uint64_t most = io_->staged_bytes();
+  if (io_->under_way() == io_->depth() || staged > most - got_bytes_ - held_bytes_) return false;
   const unsigned parts = puts_on_ ? 2 : 1;
-  return gets_.runs == 0 ||
-         (gets_.runs < io_->depth() / parts && gets_.staged <= io_->staged_bytes() / parts);
+  return gets_ == 0 || (gets_ < io_->depth() / parts && got_bytes_ <= most / parts);
+}
+
+Result<void> LanePipeline::in_pieces(
+    PageRun run, const std::function<Result<void>(const PageRun&)>& each) const {
+  while (run.length > 0) {
+    PageRun piece = run;
+    piece.length = std::min<std::uint64_t>(run.length, io_->staging_bytes());
+    FERRY_TRY(each(piece));
+    run.offset += piece.length;
+    run.length -= piece.length;
+  }
+  return {};
 }
 
 Result<LanePipeline::Read> LanePipeline::begin(const PageRun& run, std::span<std::byte> into,
@@ -26,23 +36,23 @@ Result<LanePipeline::Read> LanePipeline::begin(const PageRun& run, std::span<std
   const std::uint64_t staged = into.empty() ? bytes : 0;
   while (!has_room(staged)) FERRY_TRY(go_on());
   if (into.empty()) into = FERRY_TRY(io_->staging(staged));
-  gets_.staged += staged;
+  got_bytes_ += staged;
   return Read{.run = run, .bytes = into, .staged = staged};
 }
 
 Result<void> LanePipeline::get(const PageRun& from, const Read& read) {
   FERRY_TRY(io_->get(from, read.bytes));
   under_way_.push_back({Kind::get, read});
-  ++gets_.runs;
+  ++gets_;
   return {};
 }
 
 Result<void> LanePipeline::got(const Read& read) {
   FERRY_TRY(deal_with_(read));
-  gets_.staged -= read.staged;
-  if (read.staged == 0 || puts_.runs == 0) return {};
+  got_bytes_ -= read.staged;
+  if (read.staged == 0 || puts() == 0) return {};
   under_way_.push_back({Kind::held, read});
-  puts_.staged += read.staged;
+  held_bytes_ += read.staged;
   return {};
 }
 
@@ -50,7 +60,6 @@ Result<void> LanePipeline::put(const PageRun& to, std::span<const std::byte> byt
   while (io_->under_way() == io_->depth()) FERRY_TRY(settle());
   FERRY_TRY(io_->put(to, bytes));
   under_way_.push_back({.kind = Kind::put});
-  ++puts_.runs;
   puts_on_ = true;
   return {};
 }
@@ -77,14 +86,13 @@ Result<void> LanePipeline::settle() {
   under_way_.pop_front();
   switch (oldest) {
     case Kind::get:
-      --gets_.runs;
+      --gets_;
       come_.push_back(read);
       break;
     case Kind::put:
-      --puts_.runs;
       break;
     case Kind::held:
-      puts_.staged -= read.staged;
+      held_bytes_ -= read.staged;
       break;
   }
   return {};

@@ -28,11 +28,14 @@ class LanePipeline {
   /// `clock` is turned to what the lane waits for, and back to LaneTimes::read.
   LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with);
 
-  /// Of one read that goes into a buffer of the lane's, at most.
-  std::size_t most_bytes() const noexcept { return io_->staging_bytes(); }
+  /// Calls `each` with one piece of the run behind the other, none larger than one of the lane's
+  /// buffers.
+  Result<void> in_pieces(PageRun run,
+                         const std::function<Result<void>(const PageRun&)>& each) const;
+
   /// Waits for room for a read, and deals with what has come meanwhile. The bytes go `into` the
-  /// caller's memory, or, where that is empty, into a buffer of so many `bytes`, most_bytes() at
-  /// most. The next call is get() or got().
+  /// caller's memory, or, where that is empty, into a buffer of so many `bytes`: see in_pieces().
+  /// The next call is get() or got().
   Result<Read> begin(const PageRun& run, std::span<std::byte> into, std::uint64_t bytes);
   /// Begins to read from there.
   Result<void> get(const PageRun& from, const Read& read);
@@ -55,11 +58,8 @@ class LanePipeline {
     Kind kind = Kind::get;
     Read read{};  // none of a put
   };
-  struct Load {
-    unsigned runs = 0;
-    std::uint64_t staged = 0;
-  };
 
+  unsigned puts() const noexcept { return io_->under_way() - gets_; }
   bool has_room(std::uint64_t staged) const noexcept;
   Result<void> go_on();
   Result<void> settle();
@@ -67,10 +67,11 @@ class LanePipeline {
   const std::unique_ptr<PlacedIo> io_;
   PhaseClock& clock_;
   const DealWith deal_with_;
-  std::deque<Move> under_way_;  // the oldest first
-  std::deque<Read> come_;       // in, and not dealt with yet
-  Load gets_;                   // until they are dealt with
-  Load puts_;                   // and what is held
+  std::deque<Move> under_way_;    // the oldest first
+  std::deque<Read> come_;         // in, and not dealt with yet
+  unsigned gets_ = 0;             // under way
+  std::uint64_t got_bytes_ = 0;   // of buffers, from begin() on until they are dealt with
+  std::uint64_t held_bytes_ = 0;  // and from then on
   bool puts_on_ = false;
 };
 

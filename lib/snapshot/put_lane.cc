@@ -46,7 +46,8 @@ Result<void> PutLane::deal_with_all(WorkQueue& work) {
       FERRY_TRY(note_zeros(item->run));
       add(counters_.done_bytes, item->run.length);
     } else {
-      FERRY_TRY(begin_data(item->run));
+      FERRY_TRY(
+          pipeline_.in_pieces(item->run, [this](const auto& piece) { return begin_piece(piece); }));
     }
   }
   return pipeline_.finish();
@@ -64,17 +65,6 @@ LaneReport PutLane::report(unsigned lane) const {
           .wire_bytes = counters_.put_bytes.load(std::memory_order_relaxed),
           .packets = counters_.puts.load(std::memory_order_relaxed),
           .times = clock_.times()};
-}
-
-Result<void> PutLane::begin_data(const PageRun& run) {
-  for (std::uint64_t done = 0; done < run.length;) {
-    PageRun piece = run;
-    piece.offset += done;
-    piece.length = std::min<std::uint64_t>(run.length - done, pipeline_.most_bytes());
-    FERRY_TRY(begin_piece(piece));
-    done += piece.length;
-  }
-  return {};
 }
 
 /// In whole units, the last one padded by zeros, where nobody writes to them until they are put.

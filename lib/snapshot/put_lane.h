@@ -55,7 +55,6 @@ class PutLane {
 
   Result<void> deal_with_all(WorkQueue& work);
   std::optional<PageWork> next(WorkQueue& work);
-  Result<void> begin_data(const PageRun& run);
   Result<void> begin_piece(const PageRun& piece);
   Result<void> put_piece(const PageRun& piece, std::span<const std::byte> units);
   Result<void> put_units(const PageRun& run, std::span<const std::byte> units);
