@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "snapshot/checksum_reader.h"
 #include "snapshot/lane_pipeline.h"
 
 namespace ferry {
@@ -14,7 +15,7 @@ namespace {
 class GetLane {
  public:
   GetLane(const SnapshotReader& reader, std::unique_ptr<PlacedIo> io, PageSink& sink)
-      : reader_(reader),
+      : checksums_(reader),
         sink_(sink),
         pipeline_(std::move(io), clock_, [this](const auto& read) { return deal_with(read); }) {}
 
@@ -49,7 +50,7 @@ class GetLane {
   }
 
   Result<void> deal_with(const LanePipeline::Read& read) {
-    const auto checksums = reader_.checksums_of(read.run);
+    const auto checksums = checksums_.of(read.run);
     if (checksums) {
       clock_.turn_to(&LaneTimes::checksum);
       const auto damaged = SnapshotReader::damaged_in(read.run, read.bytes, *checksums);
@@ -68,7 +69,7 @@ class GetLane {
     return pipeline_.put(*onward, read.bytes.first(onward->length));
   }
 
-  const SnapshotReader& reader_;
+  ChecksumReader checksums_;
   PageSink& sink_;
   PhaseClock clock_;
   LanePipeline pipeline_;

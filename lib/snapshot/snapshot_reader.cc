@@ -10,6 +10,7 @@
 #include "base/cursor.h"
 #include "base/escape.h"
 #include "memory/zero_page.h"
+#include "snapshot/checksum_reader.h"
 
 namespace ferry {
 namespace {
@@ -111,20 +112,6 @@ Result<std::vector<std::uint64_t>> SnapshotReader::checksums(RegionId region,
   return numbers_in(bytes, wire::k_checksums_a_block);
 }
 
-Result<std::vector<std::uint64_t>> SnapshotReader::checksums_of(const PageRun& run) const {
-  std::vector<std::uint64_t> all;
-  const std::uint64_t end = (run.offset + run.length) / k_unit_bytes;
-  for (std::uint64_t unit = run.offset / k_unit_bytes; unit < end;) {
-    const std::uint64_t first = unit % wire::k_checksums_a_block;
-    const std::uint64_t count = std::min(end - unit, wire::k_checksums_a_block - first);
-    const auto block = FERRY_TRY(checksums(run.region, unit / wire::k_checksums_a_block));
-    const auto from = block.begin() + static_cast<std::ptrdiff_t>(first);
-    all.insert(all.end(), from, from + static_cast<std::ptrdiff_t>(count));
-    unit += count;
-  }
-  return all;
-}
-
 std::vector<std::uint64_t> SnapshotReader::damaged_in(const PageRun& run,
                                                       std::span<const std::byte> units,
                                                       std::span<const std::uint64_t> checksums) {
@@ -159,6 +146,7 @@ Result<void> SnapshotReader::fetch_present(const PageRun& run, std::span<std::by
   std::ranges::fill(into, std::byte{0});
   const std::uint64_t end = run.offset + run.length;
   std::vector<std::byte> units;
+  ChecksumReader checksums(*this);
   for (std::uint64_t from = run.offset; from < end;) {
     const auto there = present_.next_run(run.region, from, k_piece_bytes);
     if (!there || there->offset >= end) return {};
@@ -166,7 +154,7 @@ Result<void> SnapshotReader::fetch_present(const PageRun& run, std::span<std::by
     units.resize(wire::padded(length));
     FERRY_TRY(place_->read(plan_.regions[run.region].data_offset + there->offset, units));
     const PageRun whole{run.region, there->offset, units.size()};
-    const auto found = damaged_in(whole, units, FERRY_TRY(checksums_of(whole)));
+    const auto found = damaged_in(whole, units, FERRY_TRY(checksums.of(whole)));
     if (!found.empty()) return damaged(name_of(run.region, found.front()));
     std::ranges::copy(std::span(units).first(length),
                       into.begin() + static_cast<std::ptrdiff_t>(there->offset - run.offset));

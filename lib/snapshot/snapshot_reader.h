@@ -39,13 +39,11 @@ class SnapshotReader {
   /// Place::lane().
   Result<std::unique_ptr<PlacedIo>> lane(std::span<const MemoryRegion> outside) const;
 
-  /// The checksums of a run of whole units, all of them present: one for each. Reads the file.
-  /// Errc::integrity where they are damaged themselves.
-  Result<std::vector<std::uint64_t>> checksums_of(const PageRun& run) const;
-  /// Which units of such a run, by their offsets in the region, are not what was written. Pure.
+  /// Which units of a run, by their offsets in the region, are not what was written. Pure.
   static std::vector<std::uint64_t> damaged_in(const PageRun& run, std::span<const std::byte> units,
                                                std::span<const std::uint64_t> checksums);
-  /// One block of the table, verified.
+  /// One block of the table, verified: of the region's units from `block` times
+  /// wire::k_checksums_a_block on. Reads the file; Errc::integrity where it is damaged itself.
   Result<std::vector<std::uint64_t>> checksums(RegionId region, std::uint64_t block) const;
 
   Result<void> fetch(const PageRun& run, std::span<std::byte> into) const;
