@@ -62,6 +62,7 @@ Result<void> FileLane::begin(FileRequest::Direction direction, const PageRun& ru
                     .ended = false,
                     .error = {}});
   staging_.use(bytes, number + 1);
+  if (direction == FileRequest::Direction::write && file.reserve) reserve(moves_.back().rest);
   auto begun = engine_->submit(moves_.back().rest);
   if (!begun) moves_.pop_back();
   return keep_failure(std::move(begun));
@@ -112,6 +113,14 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
   }
   move.ended = true;
   return {};
+}
+
+/// A hint: a disk that is full tells whoever writes. Of a short run it costs more than it saves.
+void FileLane::reserve(const FileRequest& request) {
+  constexpr std::size_t k_worth_it = 256 * 1024;
+  if (request.bytes.size() < k_worth_it) return;
+  (void)::fallocate(request.fd, FALLOC_FL_KEEP_SIZE, static_cast<::off_t>(request.offset),
+                    static_cast<::off_t>(request.bytes.size()));
 }
 
 /// It is written to the page cache.

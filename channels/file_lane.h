@@ -30,6 +30,8 @@ class FileLane final : public PlacedIo {
     /// little to do. Where it is another, it takes what the file system refuses to take by `fd`
     /// (EINVAL).
     int cached = -1;
+    /// Where `cached` is `fd`: space is set aside for a long run as a whole before it is put.
+    bool reserve = false;
   };
   struct Region {
     File file;
@@ -82,6 +84,7 @@ class FileLane final : public PlacedIo {
   Result<void> await_one();
   Result<void> go_on(Move& move, std::int64_t result);
   Result<void> submit_again(Move& move);
+  static void reserve(const FileRequest& request);
   void note_cached(const Move& move);
   void begin_writing();
   static Error failed(const Move& move, int sys);

@@ -2,9 +2,11 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -70,6 +72,13 @@ bool is_cached(int fd) {
   return cached > k_samples / 2;
 }
 
+/// ext4 sets space aside for every block that is written to its cache, and asks what the block is
+/// before; for those that have their space already it only asks.
+bool reserves_by_the_block(int fd) {
+  struct statfs status {};
+  return ::fstatfs(fd, &status) == 0 && status.f_type == EXT4_SUPER_MAGIC;
+}
+
 Result<UniqueFd> open_directly(int fd, const fs::path& path, int mode) {
   const std::string same = "/proc/self/fd/" + std::to_string(fd);
   UniqueFd direct(::open(same.c_str(), mode | O_DIRECT | O_CLOEXEC));
@@ -130,9 +139,11 @@ class PlacedFile {
   Result<std::unique_ptr<PlacedIo>> lane(const std::vector<std::uint64_t>& region_offsets,
                                          std::span<const MemoryRegion> outside, int mode) {
     const unsigned depth = std::clamp(options_.depth, 1u, 64u);
-    const FileLane::File file{.fd = direct_ ? direct_.get() : region_.fd,
-                              .shown_as = path_.native(),
-                              .cached = direct_ ? -1 : region_.fd};
+    const FileLane::File file{
+        .fd = direct_ ? direct_.get() : region_.fd,
+        .shown_as = path_.native(),
+        .cached = direct_ ? -1 : region_.fd,
+        .reserve = mode == O_RDONLY && !direct_ && reserves_by_the_block(region_.fd)};
     FileLane::Setting setting{.regions = {}, .depth = depth};
     for (const std::uint64_t offset : region_offsets) setting.regions.push_back({file, offset});
     for (const MemoryRegion& each : outside) {
@@ -145,15 +156,18 @@ class PlacedFile {
   }
 
  private:
-  /// Past the page cache where that may be and can be.
+  /// Past the page cache where that can be, whichever way the place's own pages go: an image is as
+  /// large as a guest, and is read or written once.
   FileLane::File file_of(const MemoryRegion& outside, int mode) {
     int direct = -1;
-    if (options_.caching != Caching::buffered && outside.host == nullptr &&
-        outside.backing == Backing::file && outside.fd_offset % k_unit_bytes == 0) {
+    if (outside.host == nullptr && outside.backing == Backing::file &&
+        outside.fd_offset % k_unit_bytes == 0) {
       direct = directly(outside, mode);
     }
-    return {
-        .fd = direct >= 0 ? direct : outside.fd, .shown_as = outside.name, .cached = outside.fd};
+    return {.fd = direct >= 0 ? direct : outside.fd,
+            .shown_as = outside.name,
+            .cached = outside.fd,
+            .reserve = mode == O_RDWR && direct < 0 && reserves_by_the_block(outside.fd)};
   }
 
   /// Once a file, for all lanes. Descriptors are scarce: so many, and all others through the cache.

@@ -1,6 +1,8 @@
 // What everything that puts pages at their place promises, over every kind of it.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -67,6 +69,17 @@ class Bytes {
   std::unique_ptr<std::byte, FreeBytes> bytes_;
   std::size_t size_;
 };
+
+/// By mincore(2), which reads nothing ahead.
+bool is_cached(int fd, std::uint64_t offset) {
+  void* const unit =
+      ::mmap(nullptr, k_unit_bytes, PROT_READ, MAP_SHARED, fd, static_cast<::off_t>(offset));
+  EXPECT_NE(unit, MAP_FAILED);
+  unsigned char in = 0;
+  EXPECT_EQ(::mincore(unit, k_unit_bytes, &in), 0);
+  ::munmap(unit, k_unit_bytes);
+  return (in & 1) != 0;
+}
 
 class PlacedConformance : public testing::TestWithParam<PlacedKind> {
  protected:
@@ -217,6 +230,45 @@ TEST_P(PlacedConformance, WhatIsGotFromMemoryOutsideIsPut) {
   EXPECT_EQ(behind.error().text(),
             "read 'outside' at offset 0x40000: the file became shorter (is something else writing "
             "to it?)");
+}
+
+/// Of an image, which is read once: whichever way the snapshot's own pages go.
+TEST_P(PlacedConformance, WhatIsOutsideAndInNoCacheStaysOutOfIt) {
+  const std::string path = folder_ / "outside";
+  // So large that asking whether it is cached does not read all of it ahead.
+  write_file(path, std::string(4096 * k_unit_bytes, 'x'));
+  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!UniqueFd(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC))) {
+    GTEST_SKIP() << folder_.path() << " is on a file system without O_DIRECT";
+  }
+  ASSERT_EQ(::fsync(file.get()), 0);
+  ASSERT_EQ(::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED), 0);
+  ASSERT_FALSE(is_cached(file.get(), 18 * k_unit_bytes));
+  const std::vector<MemoryRegion> outside{{.id = 0,
+                                           .name = "outside",
+                                           .length = 4096 * k_unit_bytes,
+                                           .backing = Backing::file,
+                                           .fd = file.get()}};
+  const Bytes memory(16 * k_unit_bytes, 7);
+  {
+    auto lane = place_->lane({k_first_region}, outside);
+    ASSERT_TRUE(lane) << lane.error().text();
+    const auto staging = (*lane)->staging(16 * k_unit_bytes);
+    ASSERT_TRUE(staging);
+    ASSERT_TRUE((*lane)->get({1, 16 * k_unit_bytes, staging->size()}, *staging));
+    ASSERT_TRUE((*lane)->flush());
+    EXPECT_EQ(staging->front(), std::byte{'x'});
+    EXPECT_FALSE(is_cached(file.get(), 18 * k_unit_bytes)) << "read";
+  }
+  ASSERT_TRUE(place_->keep());
+  ASSERT_TRUE(place_->show());
+  const auto read = open_file_place(folder_ / "a", GetParam().options);
+  ASSERT_TRUE(read) << read.error().text();
+  auto lane = (*read)->lane({k_first_region}, outside);
+  ASSERT_TRUE(lane) << lane.error().text();
+  ASSERT_TRUE((*lane)->put({1, 32 * k_unit_bytes, memory.all().size()}, memory.all()));
+  ASSERT_TRUE((*lane)->flush());
+  EXPECT_FALSE(is_cached(file.get(), 34 * k_unit_bytes)) << "written";
 }
 
 TEST_P(PlacedConformance, AFlushOfNothingIsDone) { EXPECT_TRUE(lane_->flush()); }
