@@ -74,11 +74,6 @@ bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-struct Stretch {
-  std::uint64_t offset = 0;
-  std::uint64_t length = 0;
-};
-
 /// What of a file is data.
 std::vector<Stretch> data_of(int fd) {
   std::vector<Stretch> result;
@@ -189,12 +184,9 @@ Result<void> forget(const std::string& path) {
   return {};
 }
 
-Result<std::uint64_t> mean_stretch(const std::string& path) {
+Result<std::vector<Stretch>> data_in(const std::string& path) {
   const UniqueFd fd = FERRY_TRY(open_file(path, O_RDONLY));
-  const std::vector<Stretch> data = data_of(fd.get());
-  std::uint64_t bytes = 0;
-  for (const Stretch& stretch : data) bytes += stretch.length;
-  return data.empty() ? 0 : bytes / data.size();
+  return data_of(fd.get());
 }
 
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes) {

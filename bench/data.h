@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "ferry/place.h"
 #include "ferry/result.h"
 
 namespace ferry::bench {
@@ -65,8 +67,8 @@ Result<void> settle(const std::string& path);
 /// What is read of a file next comes from its disk.
 Result<void> forget(const std::string& path);
 
-/// How long a file's stretches of data are, on average, in bytes; 0 where it has none.
-Result<std::uint64_t> mean_stretch(const std::string& path);
+/// What of a file is data, from its beginning to its end.
+Result<std::vector<Stretch>> data_in(const std::string& path);
 
 /// Errc::integrity unless `path` is a file of so many bytes that fill_random makes.
 Result<void> expect_random_image(const std::string& path, std::uint64_t bytes);

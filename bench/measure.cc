@@ -58,6 +58,11 @@ std::vector<double> ratios(const Runs& runs) {
   return result;
 }
 
+double ratio_of_best(const Runs& runs) {
+  return std::ranges::min(runs.limit, {}, &Run::seconds).seconds /
+         std::ranges::min(runs.ferry, {}, &Run::seconds).seconds;
+}
+
 Result<Runs> in_pairs(unsigned repeats, const std::function<Result<Run>()>& ferry,
                       const std::function<Result<Run>()>& limit) {
   Runs runs;

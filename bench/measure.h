@@ -59,6 +59,9 @@ double median_of(const std::vector<Run>& runs, const std::function<double(const 
 /// The pairs' ratios, limit's seconds to ferry's: 1 is as fast as the limit, less is slower.
 std::vector<double> ratios(const Runs& runs);
 
+/// The ratio of the fastest runs of each: what is left where others only ever add to a run's time.
+double ratio_of_best(const Runs& runs);
+
 /// Runs both in turns, so that a machine that grows slower or faster meanwhile does it to both.
 /// Every other pair begins with the limit. One more pair comes first and is not counted.
 Result<Runs> in_pairs(unsigned repeats, const std::function<Result<Run>()>& ferry,
