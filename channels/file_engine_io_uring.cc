@@ -9,8 +9,8 @@
 namespace ferry {
 namespace {
 
-/// Requests go out one by one: a piece is large, and a system call is nothing beside it. The ring
-/// is in its plainest mode, because the modes that are faster bind it to one thread.
+/// Requests go out one by one: a piece is large, and a system call is nothing beside it. The modes
+/// of a ring that are faster still bind it to one thread.
 class IoUringEngine final : public FileEngine {
  public:
   IoUringEngine(const FileEngineSetting& setting) : setting_(setting) {}
@@ -21,7 +21,10 @@ class IoUringEngine final : public FileEngine {
   }
 
   Result<void> open() {
-    if (const int error = io_uring_queue_init(setting_.depth, &ring_, 0); error < 0) {
+    // Who computes is not interrupted by what has ended: it asks when it has time.
+    int error = io_uring_queue_init(setting_.depth, &ring_, IORING_SETUP_COOP_TASKRUN);
+    if (error == -EINVAL) error = io_uring_queue_init(setting_.depth, &ring_, 0);  // before 5.19
+    if (error < 0) {
       return fail_sys(Errc::unsupported, -error, "file engine io_uring: make a ring",
                       "aio or threads will do");
     }
