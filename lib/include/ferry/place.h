@@ -28,8 +28,8 @@ enum class FileEngineKind {
   threads,    ///< a pool of threads with preadv(2) and pwritev(2); there always
 };
 
-/// Do a snapshot's pages go through the page cache? Those of an image that is saved, or that is made
-/// of it, do not where their file system can do that, unless an image is there already.
+/// Do a snapshot's pages go through the page cache? Those of an image that is saved, or that is
+/// made of it, do not where their file system can do that, unless an image is there already.
 enum class Caching {
   automatic,  ///< direct where its file system can do that, but to read what is cached already
   buffered,
