@@ -266,14 +266,17 @@ template <class Ferry, class Limit>
 Result<void> compare(const Beside& beside, const Scene& scene, const char* name, Ferry ferry,
                      Limit limit) {
   Runs runs = FERRY_TRY(in_pairs(scene.plan.repeats, ferry, limit));
-  // A machine whose host takes back what it leaves free pays for it again, by chance, in one run of
-  // two or three, and as much as for the run itself. So the best are compared, too.
-  std::vector<Bar> bars{{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least},
-                        {"best_ratio", ratio_of_best(runs), Bar::Side::at_least, beside.least}};
-  beside.report({name, beside.program,
-                 static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.image)).st_size),
-                 scene.channels, std::move(runs), std::move(bars), way_of(scene),
-                 std::string(name_of(beside.content))});
+  Finding finding{name,
+                  beside.program,
+                  static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.image)).st_size),
+                  scene.channels,
+                  std::move(runs),
+                  {},
+                  way_of(scene),
+                  std::string(name_of(beside.content))};
+  finding.bars = {{"ratio", median(ratios(finding.runs)), Bar::Side::at_least, beside.least}};
+  finding.figures = {{"best_ratio", ratio_of_best(finding.runs)}};
+  beside.report(finding);
   return {};
 }
 
@@ -329,13 +332,18 @@ Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
         FERRY_TRY(in_pairs(plan.repeats, save_settled, [&] { return qemu_snapshot(peer); }));
     const double gibibytes = static_cast<double>(plan.bytes) / static_cast<double>(k_gib);
     const auto cpu = [gibibytes](const Run& run) { return run.send.cpu_seconds / gibibytes; };
-    std::vector<Bar> bars{{"ratio", median(ratios(runs)), Bar::Side::at_least, beside.least},
-                          {"cpu_seconds_per_gib", median_of(runs.ferry, cpu), Bar::Side::at_most,
-                           median_of(runs.limit, cpu)},
-                          {"best_cpu_seconds_per_gib", cpu(std::ranges::min(runs.ferry, {}, cpu)),
-                           Bar::Side::at_most, cpu(std::ranges::min(runs.limit, {}, cpu))}};
-    report({"snapshot-qemu", beside.program, plan.bytes, scene.channels, std::move(runs),
-            std::move(bars), way_of(scene), std::string(name_of(beside.content))});
+    Finding finding{"snapshot-qemu", beside.program,
+                    plan.bytes,      scene.channels,
+                    std::move(runs), {},
+                    way_of(scene),   std::string(name_of(beside.content))};
+    finding.bars = {{"ratio", median(ratios(finding.runs)), Bar::Side::at_least, beside.least},
+                    {"cpu_seconds_per_gib", median_of(finding.runs.ferry, cpu), Bar::Side::at_most,
+                     median_of(finding.runs.limit, cpu)}};
+    finding.figures = {
+        {"best_ratio", ratio_of_best(finding.runs)},
+        {"best_cpu_seconds_per_gib", cpu(std::ranges::min(finding.runs.ferry, {}, cpu))},
+        {"best_limit_cpu_seconds_per_gib", cpu(std::ranges::min(finding.runs.limit, {}, cpu))}};
+    report(finding);
     return {};
   });
 }

@@ -7,8 +7,8 @@
 namespace ferry::bench {
 
 /// migrate-send to file://, beside fio's sequential writes of as many bytes, and --check of what it
-/// wrote, beside fio's sequential read of the same file: same engine, size of block and jobs,
-/// buffered and direct. Visibly skipped where there is no fio.
+/// wrote, beside fio's read of the same stretches of the same file: same engine, size of block,
+/// depth and jobs, buffered and direct. Visibly skipped where there is no fio.
 Result<void> snapshot_and_fio(const Plan& plan, const Report& report);
 
 /// An image into a snapshot, and out of it again, each beside `cp --sparse=always` and a sync.
