@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <mutex>
+#include <thread>
 #include <utility>
 
+#include "base/first_error.h"
+#include "loop/thread.h"
 #include "memory/zero_page.h"
 #include "snapshot/get_lanes.h"
 
@@ -65,11 +68,11 @@ class CheckSink final : public PageSink {
   const std::function<void(std::uint64_t)>& progress_;
 };
 
-/// All that is no page, read by the caller's thread.
+/// All that is no page, read by one thread.
 class RestCheck {
  public:
-  RestCheck(const SnapshotReader& reader, Findings& findings, const std::stop_token& stop)
-      : reader_(reader), findings_(findings), stop_(stop) {}
+  RestCheck(const SnapshotReader& reader, Findings& findings, std::stop_token stop)
+      : reader_(reader), findings_(findings), stop_(std::move(stop)) {}
 
   Result<void> run() {
     const auto& regions = reader_.plan().regions;
@@ -158,7 +161,7 @@ class RestCheck {
   static constexpr std::uint64_t k_piece_bytes = PlacedIo::k_staging_bytes;
   const SnapshotReader& reader_;
   Findings& findings_;
-  const std::stop_token& stop_;
+  const std::stop_token stop_;
   std::vector<std::byte> piece_ = std::vector<std::byte>(k_piece_bytes);
 };
 
@@ -168,9 +171,25 @@ Result<SnapshotCheck> check_snapshot(const SnapshotReader& reader, unsigned lane
                                      const std::stop_token& stop,
                                      const std::function<void(std::uint64_t)>& progress) {
   Findings findings;
+  FirstError first;
+  std::stop_source ending;  // asked for, or the other half has failed
+  const std::stop_callback on_stop(stop, [&ending] { ending.request_stop(); });
+  const auto keep = [&first, &ending](Error error) {
+    first.set(std::move(error));
+    ending.request_stop();
+  };
+
+  std::thread rest = FERRY_TRY(start_thread("ferry-check", [&] {
+    if (auto done = RestCheck(reader, findings, ending.get_token()).run(); !done) {
+      keep(std::move(done).error());
+    }
+  }));
   CheckSink sink(reader, findings, progress);
-  FERRY_TRY(read_pages(reader, {.lanes = lanes, .stop = stop}, sink));
-  FERRY_TRY(RestCheck(reader, findings, stop).run());
+  if (auto pages = read_pages(reader, {.lanes = lanes, .stop = ending.get_token()}, sink); !pages) {
+    keep(std::move(pages).error());
+  }
+  rest.join();
+  if (auto error = first.get()) return std::unexpected(std::move(*error));
   return findings.take();
 }
 

@@ -137,6 +137,42 @@ TEST_F(SnapshotDamage, EveryPartIsNamed) {
   EXPECT_THAT(found_after_damage_at(plan.end() + k_unit_bytes), HasSubstr("section 'cpu'"));
 }
 
+/// Where a disk fails while a snapshot is checked, that is no damage: nobody knows.
+TEST_F(SnapshotDamage, WhatCannotBeReadEndsACheck) {
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places_.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader);
+  const wire::ImagePlan plan = wire::plan_image(small_layout());
+  for (const std::uint64_t bad :
+       {plan.table.offset, plan.regions[2].data_offset, (*reader)->sections().front().offset}) {
+    places_.file().on_read = [bad](Stretch stretch) {
+      return bad < stretch.offset || bad - stretch.offset >= stretch.length;
+    };
+    const auto check = check_snapshot(**reader, 2, {}, {});
+    ASSERT_FALSE(check) << "byte " << bad;
+    EXPECT_EQ(check.error().code, Errc::system);
+    EXPECT_EQ(check.error().sys, EIO) << check.error().text();
+  }
+}
+
+TEST_F(SnapshotDamage, AStopEndsACheckWhereverItIs) {
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places_.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader);
+  const wire::ImagePlan plan = wire::plan_image(small_layout());
+  for (const std::uint64_t at :
+       {plan.table.offset, plan.regions[0].data_offset, (*reader)->sections().front().offset}) {
+    std::stop_source stop;
+    places_.file().on_read = [at, &stop](Stretch stretch) {
+      if (stretch.offset == at) stop.request_stop();
+      return true;
+    };
+    const auto check = check_snapshot(**reader, 2, stop.get_token(), {});
+    ASSERT_FALSE(check) << "byte " << at;
+    EXPECT_EQ(check.error().code, Errc::cancelled) << check.error().text();
+  }
+}
+
 TEST_F(SnapshotDamage, OneThatIsCutShortOrGrewIsRefused) {
   auto& bytes = places_.file().bytes;
   const auto whole = bytes;

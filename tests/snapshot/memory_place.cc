@@ -63,6 +63,9 @@ Result<void> MemoryPlace::read(std::uint64_t at, std::span<std::byte> into) cons
   if (at > bytes.size() || into.size() > bytes.size() - at) {
     return fail(Errc::system, "read memory: beyond its end");
   }
+  if (file_->on_read && !file_->on_read({at, into.size()})) {
+    return fail_sys(Errc::system, EIO, "read memory");
+  }
   std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), into.size(), into.begin());
   return {};
 }

@@ -18,6 +18,7 @@ struct MemoryFile {
   bool full = false;  ///< puts fail
   bool kept = false;
   bool shown = false;
+  std::function<bool(Stretch)> on_read;   ///< can this one be read? Empty: all can. Any thread
   std::function<bool(Stretch)> on_clone;  ///< may this one be shared? Empty: none may
   std::atomic<std::uint64_t> cloned_bytes = 0;
   std::atomic<int> clone_fd = -1;  ///< of the last file that one was asked of

@@ -73,9 +73,9 @@ class Snapshot {
   /// The bytes of a section, verified, by its number in info().
   Result<std::vector<std::byte>> section(std::size_t index) const;
 
-  /// Reads all of it over `lanes` lanes, and lists what is damaged. `progress` may be empty; it
-  /// hears how many of the present bytes were read, from the lanes, one call at a time; it must not
-  /// block. An error is what kept it from its end.
+  /// Reads all of it over `lanes` lanes, and a thread for what is no page, and lists what is
+  /// damaged. `progress` may be empty; it hears how many of the present bytes were read, from the
+  /// lanes, one call at a time; it must not block. An error is what kept it from its end.
   Result<SnapshotCheck> check(unsigned lanes, std::stop_token stop,
                               std::function<void(std::uint64_t)> progress = {}) const;
 
