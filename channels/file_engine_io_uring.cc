@@ -29,9 +29,6 @@ class IoUringEngine final : public FileEngine {
                       "aio or threads will do");
     }
     open_ = true;
-    // Without registration it works as well, only slower: memory that may be locked is scarce.
-    const iovec staging{setting_.staging.data(), setting_.staging.size()};
-    registered_ = io_uring_register_buffers(&ring_, &staging, 1) == 0;
     return {};
   }
 
@@ -53,6 +50,7 @@ class IoUringEngine final : public FileEngine {
   }
 
   Result<FileCompletion> wait() override {
+    register_staging();
     io_uring_cqe* entry = nullptr;
     int waited = 0;
     do {
@@ -67,6 +65,15 @@ class IoUringEngine final : public FileEngine {
   FileEngineKind kind() const noexcept override { return FileEngineKind::io_uring; }
 
  private:
+  /// When the first requests are under way: memory that nobody had yet takes as long to come by as
+  /// megabytes from the disk. Without registration it works as well, only slower: memory that may
+  /// be locked is scarce.
+  void register_staging() noexcept {
+    if (std::exchange(asked_, true)) return;
+    const iovec staging{setting_.staging.data(), setting_.staging.size()};
+    registered_ = io_uring_register_buffers(&ring_, &staging, 1) == 0;
+  }
+
   bool is_registered(std::span<const std::byte> bytes) const noexcept {
     const std::byte* const begin = setting_.staging.data();
     return registered_ && bytes.data() >= begin && bytes.data() < begin + setting_.staging.size();
@@ -93,6 +100,7 @@ class IoUringEngine final : public FileEngine {
   const FileEngineSetting setting_;
   io_uring ring_{};
   bool open_ = false;
+  bool asked_ = false;  // to register the staging
   bool registered_ = false;
   std::optional<Error> failure_;  // of a submit, which is the last
 };
