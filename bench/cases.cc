@@ -25,7 +25,7 @@ constexpr std::uint64_t k_sparse_bytes = 64 * k_gib;
 constexpr std::uint64_t k_sparse_data_bytes = 16 * k_mib;
 
 Bar ratio_bar(const Runs& runs, double limit) {
-  return {"ratio", median(ratios(runs)), Bar::Side::at_least, limit};
+  return {"ratio", ratio_of_pairs(runs), Bar::Side::at_least, limit};
 }
 
 /// 64 MiB, 4 MiB a channel, and 0.02 % of the image.

@@ -85,7 +85,7 @@ Result<void> silent_peers(const Plan& plan, const Report& report) {
     Runs runs = FERRY_TRY(in_pairs(
         plan.repeats, [&] { return ferry_memory(disturbed); },
         [&] { return ferry_memory(undisturbed); }));
-    const Bar bar{"ratio", median(ratios(runs)), Bar::Side::at_least, 0.98};
+    const Bar bar{"ratio", ratio_of_pairs(runs), Bar::Side::at_least, 0.98};
     report({"silent-peers", "without them", plan.bytes, channels, std::move(runs), {bar}});
   }
   return {};

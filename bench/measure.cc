@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cmath>
 
 namespace ferry::bench {
 namespace {
@@ -56,6 +57,17 @@ std::vector<double> ratios(const Runs& runs) {
     result.push_back(runs.limit[i].seconds / runs.ferry[i].seconds);
   }
   return result;
+}
+
+double ratio_of_pairs(const Runs& runs) {
+  const std::vector<double> pairs = ratios(runs);
+  std::vector<double> means;
+  for (auto first = pairs.begin(); first != pairs.end(); ++first) {
+    for (auto second = first; second != pairs.end(); ++second) {
+      means.push_back(std::sqrt(*first * *second));
+    }
+  }
+  return median(std::move(means));
 }
 
 double ratio_of_best(const Runs& runs) {

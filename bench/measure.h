@@ -59,6 +59,13 @@ double median_of(const std::vector<Run>& runs, const std::function<double(const 
 /// The pairs' ratios, limit's seconds to ferry's: 1 is as fast as the limit, less is slower.
 std::vector<double> ratios(const Runs& runs);
 
+/// What the pairs say together: the estimate of Hodges and Lehmann ("Estimates of location based on
+/// rank tests", 1963), of the ratios' logarithms. It is the median of the geometric means of every
+/// two pairs, and of each with itself. One run in four may be as far off as it likes; and where
+/// runs come in two kinds, now the one and now the other program's, as on a disk beneath a host
+/// that takes memory back, the pairs' own median is the one kind or the other by a coin's toss.
+double ratio_of_pairs(const Runs& runs);
+
 /// The ratio of the fastest runs of each: what is left where others only ever add to a run's time.
 double ratio_of_best(const Runs& runs);
 

@@ -128,9 +128,9 @@ Result<void> rdma_placed(const Plan& plan, const Report& report) {
     placed.channels = channels;
     placed.transport = "rdma";
     placed.figures = {{"session_seconds", median_of(runs.ferry, seconds)},
-                      {"session_ratio", median(ratios(runs))}};
+                      {"session_ratio", ratio_of_pairs(runs)}};
     runs.ferry = of_pages(std::move(runs.ferry));
-    placed.bars = {{"ratio", median(ratios(runs)), Bar::Side::at_least, k_ratio}};
+    placed.bars = {{"ratio", ratio_of_pairs(runs), Bar::Side::at_least, k_ratio}};
     placed.runs = std::move(runs);
     report(placed);
 

@@ -104,7 +104,7 @@ std::string table_line(const Finding& finding) {
       finding.transport.empty() ? finding.name : finding.transport + " " + finding.memory,
       finding.bytes / k_mib, finding.channels, rate_text(finding, finding.runs.ferry),
       rate_text(finding, finding.runs.limit), "ratio",
-      fmt::format("{:.3f}", median(ratios(finding.runs))), cpu(&Run::send), cpu(&Run::receive));
+      fmt::format("{:.3f}", ratio_of_pairs(finding.runs)), cpu(&Run::send), cpu(&Run::receive));
 }
 
 /// Which of several of its name it is.

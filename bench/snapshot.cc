@@ -274,7 +274,7 @@ Result<void> compare(const Beside& beside, const Scene& scene, const char* name,
                   {},
                   way_of(scene),
                   std::string(name_of(beside.content))};
-  finding.bars = {{"ratio", median(ratios(finding.runs)), Bar::Side::at_least, beside.least}};
+  finding.bars = {{"ratio", ratio_of_pairs(finding.runs), Bar::Side::at_least, beside.least}};
   finding.figures = {{"best_ratio", ratio_of_best(finding.runs)}};
   beside.report(finding);
   return {};
@@ -336,7 +336,7 @@ Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
                     plan.bytes,      scene.channels,
                     std::move(runs), {},
                     way_of(scene),   std::string(name_of(beside.content))};
-    finding.bars = {{"ratio", median(ratios(finding.runs)), Bar::Side::at_least, beside.least},
+    finding.bars = {{"ratio", ratio_of_pairs(finding.runs), Bar::Side::at_least, beside.least},
                     {"cpu_seconds_per_gib", median_of(finding.runs.ferry, cpu), Bar::Side::at_most,
                      median_of(finding.runs.limit, cpu)}};
     finding.figures = {

@@ -34,14 +34,14 @@ Result<CipherSpeed> negotiated_speed(const Plan& plan) {
 /// One channel leaves each core waiting for the other now and then: it gets figures, and no bar.
 std::vector<Bar> bars_of(const Runs& runs, unsigned channels) {
   if (channels == 1) return {};
-  return {{"ratio", median(ratios(runs)), Bar::Side::at_least, k_tls_ratio}};
+  return {{"ratio", ratio_of_pairs(runs), Bar::Side::at_least, k_tls_ratio}};
 }
 
 std::vector<Bar> qemu_bars_of(const Runs& runs, unsigned channels) {
   if (channels == 1) return {};
   const double cheaper =
       median_of(runs.limit, both_cpu_seconds) / median_of(runs.ferry, both_cpu_seconds);
-  return {{"ratio", median(ratios(runs)), Bar::Side::at_least, k_qemu_ratio},
+  return {{"ratio", ratio_of_pairs(runs), Bar::Side::at_least, k_qemu_ratio},
           {"cpu_seconds_ratio", cheaper, Bar::Side::at_least, k_qemu_ratio}};
 }
 
