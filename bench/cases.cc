@@ -65,8 +65,8 @@ Result<void> device_state(const Plan& plan, const Report& report) {
   for (const unsigned channels : plan.channels) {
     const Transfer transfer{.bytes = plan.bytes, .channels = channels, .poller = plan.poller};
     Runs runs = FERRY_TRY(in_pairs(
-        plan.repeats, [&] { return ferry_state(transfer, transfer.bytes, plan.folder); },
-        [&] { return ferry_state(transfer, k_mib, plan.folder); }));
+        plan.repeats, [&] { return ferry_state(transfer, transfer.bytes, plan.scratch); },
+        [&] { return ferry_state(transfer, k_mib, plan.scratch); }));
     std::vector<Bar> bars;
     if (channels > 1) bars.push_back(ratio_bar(runs, 1));
     report({"device-state", "the control channel", plan.bytes, channels, std::move(runs),
@@ -207,7 +207,7 @@ Result<void> start_up_of_both(const Plan& plan, const Report& report) {
 }  // namespace
 
 std::string scratch_path(const Plan& plan, std::string_view what) {
-  return fmt::format("{}/ferry-bench-{}-{}", plan.folder, ::getpid(), what);
+  return fmt::format("{}/{}", plan.scratch, what);
 }
 
 const std::vector<Case>& all_cases() {

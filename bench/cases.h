@@ -20,13 +20,14 @@ struct Plan {
   unsigned repeats = 5;                  ///< pairs that count
   std::uint64_t bytes = 1073741824;      ///< of memory, or of an image
   std::vector<unsigned> channels{1, 2};  ///< each case that has channels runs with each of these
-  std::string folder = "/dev/shm";       ///< for images and outputs: a tmpfs, or a disk is measured
+  std::string folder = "/dev/shm";       ///< that `scratch` is in: a tmpfs, or a disk is measured
+  std::string scratch;                   ///< a folder for images and outputs
   PollerKind poller = PollerKind::automatic;  ///< what Ferry waits with
   Commands commands;
   std::string qemu{"qemu-system-x86_64"};  ///< what the cases memory-qemu and snapshot-qemu run
   std::string guest_image;  ///< a guest's memory, for the cases of snapshots; empty: there is none
 };
-/// A file of this process's own in the plan's folder.
+/// A file in the plan's folder.
 std::string scratch_path(const Plan& plan, std::string_view what);
 
 /// A limit on one figure, and what was measured of it.

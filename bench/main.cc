@@ -13,6 +13,7 @@
 #include "bench/cases.h"
 #include "bench/data.h"
 #include "bench/report.h"
+#include "bench/scratch_folder.h"
 
 namespace ferry::bench {
 namespace {
@@ -99,19 +100,27 @@ Result<void> check_cases(const Choice& choice) {
   return {};
 }
 
-Result<void> run(int argc, char** argv) {
+int say(const Error& error) {
+  fmt::print(stderr, "migrate-bench: {}\n", error.text());
+  return error.code == Errc::usage ? 2 : 1;
+}
+
+/// Gives the exit code.
+Result<int> run(int argc, char** argv) {
   Choice choice = FERRY_TRY(parse(argc, argv));
-  if (choice.help) return {};
+  if (choice.help) return 0;
   FERRY_TRY(check_cases(choice));
-  return measure(std::move(choice));
+  return in_scratch_folder(choice.plan.folder, [&choice](const std::string& folder) {
+    choice.plan.scratch = folder;
+    const Result<void> done = measure(choice);
+    return done ? 0 : say(done.error());
+  });
 }
 
 }  // namespace
 }  // namespace ferry::bench
 
 int main(int argc, char** argv) {
-  const ferry::Result<void> done = ferry::bench::run(argc, argv);
-  if (done) return 0;
-  fmt::print(stderr, "migrate-bench: {}\n", done.error().text());
-  return done.error().code == ferry::Errc::usage ? 2 : 1;
+  const ferry::Result<int> code = ferry::bench::run(argc, argv);
+  return code ? *code : ferry::bench::say(code.error());
 }
