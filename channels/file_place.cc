@@ -97,7 +97,7 @@ Result<UniqueFd> open_directly(int fd, const fs::path& path, int mode) {
 class PlacedFile {
  public:
   PlacedFile(const fs::path& path, const FileOptions& options)
-      : path_(path), options_(options), region_{.name = path.native()} {}
+      : path_(path), options_(options), region_{.name = {}, .path = path.native()} {}
 
   /// `fd` is the owner's. A file to write is new: nothing is in its first unit yet.
   Result<void> open(int fd, int mode) {
@@ -165,7 +165,7 @@ class PlacedFile {
       direct = directly(outside, mode);
     }
     return {.fd = direct >= 0 ? direct : outside.fd,
-            .shown_as = outside.name,
+            .shown_as = shown_as(outside),
             .cached = outside.fd,
             .reserve = mode == O_RDWR && direct < 0 && reserves_by_the_block(outside.fd)};
   }
@@ -181,7 +181,7 @@ class PlacedFile {
   UniqueFd open_outside(const MemoryRegion& outside, int mode) const {
     const bool read = mode == O_RDONLY;
     if (read && is_cached(outside.fd)) return {};  // also if direct: it stays as it was
-    auto direct = open_directly(outside.fd, outside.name, mode);
+    auto direct = open_directly(outside.fd, shown_as(outside), mode);
     return direct && (!read || gives_units(direct->get())) ? *std::move(direct) : UniqueFd();
   }
 

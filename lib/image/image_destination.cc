@@ -133,7 +133,8 @@ Result<GuestMemory> ImageDestination::map_memory(const Layout& wanted) {
                        .page_size = region.page_size,
                        .length = region.length,
                        .backing = Backing::file,
-                       .fd = output.fd()});
+                       .fd = output.fd(),
+                       .path = shown_as(name).native()});
     names_.push_back(name);
     outputs_.push_back(std::move(output));
   }

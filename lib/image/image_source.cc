@@ -108,7 +108,8 @@ Result<std::unique_ptr<ImageSource>> ImageSource::open(std::vector<fs::path> ima
                        .name = image.filename().native(),
                        .length = length,
                        .backing = Backing::file,
-                       .fd = file.get()});
+                       .fd = file.get(),
+                       .path = image.native()});
     files.push_back(std::move(file));
   }
   // Owns the mappings from the first on.

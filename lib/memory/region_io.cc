@@ -9,6 +9,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/escape.h"
 #include "memory/extent_walker.h"
 #include "memory/zero_page.h"
 
@@ -20,7 +21,8 @@ constexpr std::size_t k_digest_piece = 256 * 1024;
 std::unexpected<Error> failed(const char* act, const MemoryRegion& region, std::uint64_t offset,
                               int sys) {
   return fail_sys(Errc::system, sys,
-                  fmt::format("{} '{}' at offset {:#x}", act, region.name, offset));
+                  fmt::format("{} {} at offset {:#x}", act, in_quotes(shown_as(region)), offset),
+                  sys == ENOSPC || sys == EDQUOT ? "is the disk full?" : "");
 }
 
 std::array<std::byte, 8> little_endian(std::uint64_t value) {
@@ -44,6 +46,10 @@ Result<void> write_zeros(const MemoryRegion& region, const PageRun& run) {
 
 }  // namespace
 
+const std::string& shown_as(const MemoryRegion& region) {
+  return region.path.empty() ? region.name : region.path;
+}
+
 Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRun& run,
                                         std::span<std::byte> staging) {
   if (region.host != nullptr)
@@ -56,8 +62,8 @@ Result<std::span<const std::byte>> view(const MemoryRegion& region, const PageRu
     if (n < 0) return failed("read", region, run.offset + done, errno);
     if (n == 0) {
       return fail(Errc::system,
-                  fmt::format("read '{}' at offset {:#x}: the file became shorter", region.name,
-                              run.offset + done),
+                  fmt::format("read {} at offset {:#x}: the file became shorter",
+                              in_quotes(shown_as(region)), run.offset + done),
                   "is something else writing to it?");
     }
     done += static_cast<std::size_t>(n);
@@ -118,7 +124,7 @@ Result<std::array<std::byte, 16>> digest_of(const MemoryRegion& region, std::sto
     if (extent->hole) continue;
     for (PageRun rest = extent->run; rest.length > 0;) {
       if (stop.stop_requested())
-        return fail(Errc::cancelled, fmt::format("digest of '{}'", region.name));
+        return fail(Errc::cancelled, "digest of " + in_quotes(shown_as(region)));
       PageRun piece = rest;
       piece.length = std::min<std::uint64_t>(rest.length, k_digest_piece);
       const auto bytes = FERRY_TRY(view(region, piece, staging));

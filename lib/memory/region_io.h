@@ -5,12 +5,16 @@
 #include <cstddef>
 #include <span>
 #include <stop_token>
+#include <string>
 
 #include "base/checksum.h"
 #include "ferry/memory.h"
 #include "ferry/result.h"
 
 namespace ferry {
+
+/// What errors of reading and writing a region call it: its path, or its name if it has none.
+const std::string& shown_as(const MemoryRegion& region);
 
 /// The bytes of a run that GuestMemory::check passed: in place where the region is mapped,
 /// otherwise read into `staging`, which must have room for them. Errc::system when the file has

@@ -108,6 +108,16 @@ TEST(Store, GivesTheDisksOwnReason) {
   EXPECT_EQ(stored.error().code, Errc::system);
   EXPECT_EQ(stored.error().sys, ENOSPC);
   EXPECT_EQ(stored.error().context, "write 'ram' at offset 0x0");
+  EXPECT_EQ(stored.error().remedy, "is the disk full?");
+}
+
+TEST(Store, NamesTheFileByItsPathWhereItHasOne) {
+  const UniqueFd full(::open("/dev/full", O_RDWR | O_CLOEXEC));
+  MemoryRegion region = behind(full, k_unit_bytes);
+  region.path = "images/out 1.img";
+  const auto stored = store(region, 0, Bytes(k_unit_bytes));
+  ASSERT_FALSE(stored);
+  EXPECT_EQ(stored.error().context, "write 'images/out 1.img' at offset 0x0");
 }
 
 TEST(Clear, ZeroesAMappingAndNothingBesideIt) {

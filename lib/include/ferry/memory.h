@@ -37,6 +37,7 @@ struct MemoryRegion {
   Backing backing = Backing::anonymous;
   int fd = -1;                  ///< -1 where the memory has no descriptor
   std::uint64_t fd_offset = 0;  ///< where the region begins in `fd`
+  std::string path{};           ///< what `fd` is open on, for errors; empty: they say `name`
 };
 
 /// Contiguous pages of one region: the unit of work above the wire. Offset and length are in bytes.
