@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "tests/e2e/events.h"
+#include "tests/e2e/own_disk.h"
 #include "tests/e2e/relay.h"
 #include "tests/e2e/scene.h"
 
@@ -220,22 +221,17 @@ TEST_F(BadInput, TwoImagesForOneFileAreRefusedOnBothSides) {
 }
 
 TEST_F(BadInput, AFullDiskIsToldOnBothSides) {
-  // A disk of 16 MiB, in a mount namespace that is gone with the receiver.
-  Process can_mount(
-      {"/usr/bin/unshare", "-m", "/bin/mount", "-t", "tmpfs", "none", output_.path()});
-  if (can_mount.wait() != 0) GTEST_SKIP() << "mounting a small disk needs root";
-  const fs::path image = random_image("a.img", 32 * k_mib);
-  Process receiver({"/usr/bin/unshare", "-m", "/bin/sh", "-c",
-                    R"(mount -t tmpfs -o size=16m none "$1" &&)"
-                    R"( exec "$2" -o "$1/out.img" tcp://127.0.0.1:0 --json)",
-                    "sh", output_.path(), MIGRATE_RECV});
-  ASSERT_TRUE(receiver.read_until(receiver.out(), [](auto& text) { return text.contains('\n'); }));
-  const std::string uri = events_of(lines_of(receiver.out())[0]).at(0).at("uri");
-  Process sender = migrate_send({image, uri});
+  const SmallDisk disk;
+  if (!disk) GTEST_SKIP() << "no right to mount a tmpfs here";
+  const std::string output = disk.path() / "out.img";
+  Receiver receiver({"-o", output, "tcp://127.0.0.1:0"});
+  Process sender = migrate_send({random_image("a.img", 32 * k_mib), receiver.uri});
   EXPECT_EQ(sender.wait(), 7) << sender.err();
-  EXPECT_EQ(receiver.wait(), 8) << receiver.err();
-  EXPECT_THAT(receiver.err(), HasSubstr("no space left on device"));
+  EXPECT_EQ(receiver.process.wait(), 8);
+  EXPECT_THAT(receiver.process.err(), HasSubstr("write '" + output + "' at offset"));
+  EXPECT_THAT(receiver.process.err(), HasSubstr("no space left on device (is the disk full?)"));
   EXPECT_THAT(error_line(lines_of(sender.err())), HasSubstr("no space left on device"));
+  EXPECT_TRUE(fs::is_empty(disk.path()));
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 // Snapshots: images into a file, and out of it.
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 
 #include "tests/e2e/events.h"
+#include "tests/e2e/own_disk.h"
 #include "tests/e2e/scene.h"
 
 namespace ferry {
@@ -170,69 +170,23 @@ TEST_F(SnapshotEndToEnd, WhatExistsIsKeptWithoutForce) {
                    "no such file");
 }
 
-/// A file system of a test's own, while it lives.
-class Mounted {
- public:
-  Mounted(const fs::path& at, const char* options) : at_(at) {
-    fs::create_directory(at_);
-    mounted_ = ::mount("ferry-test", at_.c_str(), "tmpfs", 0, options) == 0;
-  }
-  Mounted(const Mounted&) = delete;
-  Mounted& operator=(const Mounted&) = delete;
-  ~Mounted() {
-    if (mounted_) ::umount(at_.c_str());
-  }
-  explicit operator bool() const { return mounted_; }
-
- private:
-  fs::path at_;
-  bool mounted_;
-};
-
 TEST_F(SnapshotEndToEnd, AFullDiskLeavesNothing) {
   const fs::path image = random_image("a.img", 32 * k_mib);
-  const fs::path small = disk_ / "small";
-  const Mounted mounted(small, "size=16m");
-  if (!mounted) GTEST_SKIP() << "no right to mount a tmpfs here";
+  const SmallDisk small;
+  if (!small) GTEST_SKIP() << "no right to mount a tmpfs here";
   for (const char* engine : {"io_uring", "aio", "threads"}) {
-    expect_complaint(migrate_send({image, uri_of(small / "snap"), "--file-engine", engine}), 8,
-                     "no space left on device (is the disk full?)");
-    EXPECT_TRUE(fs::is_empty(small)) << engine;
+    expect_complaint(migrate_send({image, uri_of(small.path() / "snap"), "--file-engine", engine}),
+                     8, "no space left on device (is the disk full?)");
+    EXPECT_TRUE(fs::is_empty(small.path())) << engine;
   }
   expect_ok(migrate_send({image, uri_of(snapshot())}));
-  expect_complaint(migrate_recv({uri_of(snapshot()), "-o", small / "out.img"}), 8,
+  expect_complaint(migrate_recv({uri_of(snapshot()), "-o", small.path() / "out.img"}), 8,
                    "no space left on device");
-  EXPECT_TRUE(fs::is_empty(small));
+  EXPECT_TRUE(fs::is_empty(small.path()));
 }
 
-/// A file system of a test's own in a file, mounted at `disk` in a folder while this lives.
-class LoopDisk {
- public:
-  /// `script` makes it, in the folder; what it mounts is `disk` and, beneath that, `backing`.
-  LoopDisk(const fs::path& folder, const std::string& script) : folder_(folder) {
-    fs::create_directories(path());
-    made_ = run(script);
-  }
-  LoopDisk(const LoopDisk&) = delete;
-  LoopDisk& operator=(const LoopDisk&) = delete;
-  ~LoopDisk() { run("umount disk 2>/dev/null; umount backing 2>/dev/null"); }
-  explicit operator bool() const { return made_; }
-  fs::path path() const { return folder_ / "disk"; }
-  bool run(const std::string& script) {
-    Process shell({"/bin/sh", "-c", "cd '" + folder_.native() + "' && " + script});
-    return shell.wait() == 0;
-  }
-
- private:
-  fs::path folder_;
-  bool made_;
-};
-
 TEST_F(SnapshotEndToEnd, OnAFileSystemThatCanItSharesTheImagesStorage) {
-  const TempFolder folder;
-  LoopDisk disk(folder.path(),
-                "truncate -s 400M image && /sbin/mkfs.xfs -q -m reflink=1 image && "
-                "mount -o loop image disk");
+  SharingDisk disk;
   if (!disk) GTEST_SKIP() << "no XFS, or no right to make a loop device and mount it here";
   const fs::path image = mixed_image(disk.path() / "a.img");
   fs::copy_file(image, source_ / "a.img");
@@ -252,27 +206,10 @@ TEST_F(SnapshotEndToEnd, OnAFileSystemThatCanItSharesTheImagesStorage) {
   expect_same(source_ / "a.img", output_ / "out.img");
 }
 
-/// An ext4 whose disk is a file in a tmpfs that has no room for all of it: what the file system
-/// takes to be a disk of 64 MiB fails when more than a part of it has been written.
-class FailingDisk : public LoopDisk {
- public:
-  explicit FailingDisk(const fs::path& folder)
-      : LoopDisk(folder,
-                 "mkdir backing && mount -t tmpfs -o size=24m ferry-test backing && "
-                 "truncate -s 64M backing/image && "
-                 "/sbin/mkfs.ext4 -q -O ^has_journal backing/image && "
-                 "mount -o loop,errors=continue backing/image disk && rmdir disk/lost+found") {}
-  /// From here on what was written cannot be read either.
-  void lose() { run("echo 3 > /proc/sys/vm/drop_caches; truncate -s 2M backing/image"); }
-};
-
 TEST_P(SnapshotByEngine, AFullDiskLeavesNothingOfALoad) {
   const fs::path image = random_image("a.img", 40 * k_mib + 5);
   expect_ok(migrate_send({image, uri_of(snapshot())}));
-  const TempFolder folder;
-  LoopDisk disk(folder.path(),
-                "truncate -s 32M image && /sbin/mkfs.ext4 -q image && mount -o loop image disk && "
-                "rmdir disk/lost+found");
+  const SmallExt4 disk;
   if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
   for (const char* way : {"--direct", "--buffered"}) {
     expect_complaint(migrate_recv({uri_of(snapshot()), "-o", disk.path() / "out.img",
@@ -286,8 +223,7 @@ TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
   const fs::path image = random_image("a.img", 40 * k_mib);
   for (const Words& way :
        {Words{"--buffered"}, Words{"--direct"}, Words{"--direct", "--file-engine", "aio"}}) {
-    const TempFolder folder;
-    FailingDisk disk(folder.path());
+    FailingDisk disk;
     if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
     Words command = {image, uri_of(disk.path() / "snap")};
     command.insert(command.end(), way.begin(), way.end());
@@ -295,8 +231,7 @@ TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
     EXPECT_TRUE(fs::is_empty(disk.path()));
   }
   expect_ok(migrate_send({image, uri_of(snapshot())}));
-  const TempFolder folder;
-  FailingDisk disk(folder.path());
+  FailingDisk disk;
   ASSERT_TRUE(disk);
   expect_complaint(migrate_recv({uri_of(snapshot()), "-o", disk.path() / "out.img"}), 8,
                    "write '" + (disk.path() / "out.img").native() + "'");
@@ -305,8 +240,7 @@ TEST_F(SnapshotEndToEnd, AnErrorOfTheDiskInTheMiddleLeavesNothing) {
 
 TEST_F(SnapshotEndToEnd, APageThatCannotBeReadStopsALoad) {
   const fs::path image = random_image("a.img", 8 * k_mib);
-  const TempFolder folder;
-  FailingDisk disk(folder.path());
+  FailingDisk disk;
   if (!disk) GTEST_SKIP() << "no right to make a loop device and mount it here";
   expect_ok(migrate_send({image, uri_of(disk.path() / "snap")}));
   disk.lose();
