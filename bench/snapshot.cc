@@ -8,18 +8,16 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <deque>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "bench/data.h"
+#include "bench/free_memory.h"
 #include "bench/process.h"
 #include "bench/programs.h"
 #include "bench/qemu_run.h"
@@ -61,16 +59,8 @@ std::vector<Content> contents(const Plan& plan) {
   return all;
 }
 
-/// What a machine does every so often meets each run alike, and not the same one whenever they take
-/// turns: a host that takes free memory back does that every two seconds, and whoever runs just
-/// then pays for it. For little data there is no need.
-void wait_a_while(const Plan& plan) {
-  constexpr double k_every_seconds = 2;
-  static std::minstd_rand random{std::random_device{}()};
-  const double share = std::min(static_cast<double>(plan.bytes) / static_cast<double>(k_gib), 1.0);
-  std::uniform_real_distribution<double> seconds(0, k_every_seconds * share);
-  std::this_thread::sleep_for(std::chrono::duration<double>(seconds(random)));
-}
+/// Before each run: for a program's own memory, and for two files in the page cache.
+void level_the_field(const Plan& plan) { warm_free_memory(2 * plan.bytes + 256 * k_mib); }
 
 Result<struct stat> status_of(const std::string& path) {
   struct stat status {};
@@ -280,8 +270,8 @@ template <class Ferry, class Limit>
 Result<void> compare(const Beside& beside, const Scene& scene, const char* name, Ferry ferry,
                      Limit limit) {
   Runs runs = FERRY_TRY(in_pairs(
-      scene.plan.repeats, [&] { return wait_a_while(scene.plan), ferry(); },
-      [&] { return wait_a_while(scene.plan), limit(); }));
+      scene.plan.repeats, [&] { return level_the_field(scene.plan), ferry(); },
+      [&] { return level_the_field(scene.plan), limit(); }));
   Finding finding{name,
                   beside.program,
                   static_cast<std::uint64_t>(FERRY_TRY(status_of(scene.image)).st_size),
@@ -341,11 +331,11 @@ Result<void> snapshot_and_qemu(const Plan& plan, const Report& report) {
   return for_each_scene(plan, Content::random, [&](const Scene& scene) -> Result<void> {
     const QemuSnapshot peer{*program, scene.image, output.path(), plan.bytes};
     const auto save_settled = [&]() -> Result<Run> {
-      wait_a_while(plan);
+      level_the_field(plan);
       FERRY_TRY(settle(scene.image));
       return save(scene);
     };
-    const auto qemu = [&] { return wait_a_while(plan), qemu_snapshot(peer); };
+    const auto qemu = [&] { return level_the_field(plan), qemu_snapshot(peer); };
     Runs runs = FERRY_TRY(in_pairs(plan.repeats, save_settled, qemu));
     const double gibibytes = static_cast<double>(plan.bytes) / static_cast<double>(k_gib);
     const auto cpu = [gibibytes](const Run& run) { return run.send.cpu_seconds / gibibytes; };
