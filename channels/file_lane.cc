@@ -117,7 +117,7 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
 
 /// A hint: a disk that is full tells whoever writes. Of a short run it costs more than it saves.
 void FileLane::reserve(const FileRequest& request) {
-  constexpr std::size_t k_worth_it = 256 * 1024;
+  constexpr std::size_t k_worth_it = 64 * 1024;
   if (request.bytes.size() < k_worth_it) return;
   (void)::fallocate(request.fd, FALLOC_FL_KEEP_SIZE, static_cast<::off_t>(request.offset),
                     static_cast<::off_t>(request.bytes.size()));
