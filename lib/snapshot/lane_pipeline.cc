@@ -5,6 +5,21 @@
 
 namespace ferry {
 
+std::uint64_t BuffersInUse::take(std::uint64_t bytes) {
+  buffers_.push_back({.bytes = bytes});
+  bytes_ += bytes;
+  return first_ + buffers_.size() - 1;
+}
+
+void BuffersInUse::give_back(std::uint64_t number) {
+  buffers_[number - first_].given_back = true;
+  while (!buffers_.empty() && buffers_.front().given_back) {
+    bytes_ -= buffers_.front().bytes;
+    buffers_.pop_front();
+    ++first_;
+  }
+}
+
 LanePipeline::LanePipeline(std::unique_ptr<PlacedIo> io, PhaseClock& clock, DealWith deal_with)
     : io_(std::move(io)), clock_(clock), deal_with_(std::move(deal_with)) {}
 
@@ -14,7 +29,7 @@ bool LanePipeline::has_room(std::uint64_t staged) const noexcept {
   // What has come in is dealt with first: its buffer is its own until the next is asked for.
   if (!come_.empty()) return false;
   const std::uint64_t most = io_->staged_bytes();
-  if (io_->under_way() == io_->depth() || staged > most - got_bytes_ - held_bytes_) return false;
+  if (io_->under_way() == io_->depth() || staged > most - in_use_.bytes()) return false;
   const unsigned parts = puts_on_ ? 2 : 1;
   return gets_ == 0 || (gets_ < io_->depth() / parts && got_bytes_ <= most / parts);
 }
@@ -35,9 +50,15 @@ Result<LanePipeline::Read> LanePipeline::begin(const PageRun& run, std::span<std
                                                std::uint64_t bytes) {
   const std::uint64_t staged = into.empty() ? bytes : 0;
   while (!has_room(staged)) FERRY_TRY(go_on());
+  const unsigned under_way = io_->under_way();
   if (into.empty()) into = FERRY_TRY(io_->staging(staged));
+  if (io_->under_way() != under_way) {
+    // Better no file than one with other bytes in it.
+    return fail(Errc::system, "take a buffer of a lane: all of them are in use",
+                "this is a bug of Ferry's");
+  }
   got_bytes_ += staged;
-  return Read{.run = run, .bytes = into, .staged = staged};
+  return Read{.run = run, .bytes = into, .staged = staged, .buffer = in_use_.take(staged)};
 }
 
 Result<void> LanePipeline::get(const PageRun& from, const Read& read) {
@@ -50,9 +71,11 @@ Result<void> LanePipeline::get(const PageRun& from, const Read& read) {
 Result<void> LanePipeline::got(const Read& read) {
   FERRY_TRY(deal_with_(read));
   got_bytes_ -= read.staged;
-  if (read.staged == 0 || puts() == 0) return {};
-  under_way_.push_back({Kind::held, read});
-  held_bytes_ += read.staged;
+  if (read.staged == 0 || puts() == 0) {
+    in_use_.give_back(read.buffer);
+  } else {
+    under_way_.push_back({Kind::held, read});
+  }
   return {};
 }
 
@@ -92,7 +115,7 @@ Result<void> LanePipeline::settle() {
     case Kind::put:
       break;
     case Kind::held:
-      held_bytes_ -= read.staged;
+      in_use_.give_back(read.buffer);
       break;
   }
   return {};

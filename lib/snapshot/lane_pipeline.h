@@ -12,6 +12,26 @@
 
 namespace ferry {
 
+/// The bytes of a lane's buffers that are in use. They come round again in the order in which they
+/// were taken: one that is given back has no room for another before all older ones are.
+class BuffersInUse {
+ public:
+  std::uint64_t bytes() const noexcept { return bytes_; }
+  /// The number of the new one, which is of so many bytes, or of none.
+  std::uint64_t take(std::uint64_t bytes);
+  /// This one, once.
+  void give_back(std::uint64_t number);
+
+ private:
+  struct Buffer {
+    std::uint64_t bytes = 0;
+    bool given_back = false;
+  };
+  std::deque<Buffer> buffers_;  // the oldest first, which is not given back
+  std::uint64_t first_ = 0;     // its number
+  std::uint64_t bytes_ = 0;
+};
+
 /// Several runs are being read while the one before them is dealt with, and what came of the ones
 /// before that is written. Used by one thread at a time. The first failure is the last call.
 class LanePipeline {
@@ -21,8 +41,11 @@ class LanePipeline {
     PageRun run;  ///< as the lane calls it
     std::span<std::byte> bytes;
     std::uint64_t staged = 0;  ///< of these: in a buffer of the lane's
+    std::uint64_t buffer = 0;  ///< its number
   };
-  /// Deals with what was read, in the order in which it was begun; it may call put(), and no other.
+  /// Deals with what was read: what the lane reads in the order in which it was begun, and what the
+  /// caller fills at once, maybe before older ones that are on their way. It may call put(), and no
+  /// other.
   using DealWith = std::function<Result<void>(const Read&)>;
 
   /// `clock` is turned to what the lane waits for, and back to LaneTimes::read.
@@ -52,7 +75,7 @@ class LanePipeline {
   enum class Kind {
     get,
     put,
-    held,  ///< done with, but its buffer comes round again only behind those of older puts
+    held,  ///< nothing to wait for: of the puts before it the last ones are out of this buffer
   };
   struct Move {
     Kind kind = Kind::get;
@@ -67,11 +90,11 @@ class LanePipeline {
   const std::unique_ptr<PlacedIo> io_;
   PhaseClock& clock_;
   const DealWith deal_with_;
-  std::deque<Move> under_way_;    // the oldest first
-  std::deque<Read> come_;         // in, and not dealt with yet
-  unsigned gets_ = 0;             // under way
-  std::uint64_t got_bytes_ = 0;   // of buffers, from begin() on until they are dealt with
-  std::uint64_t held_bytes_ = 0;  // and from then on
+  std::deque<Move> under_way_;   // the oldest first
+  std::deque<Read> come_;        // in, and not dealt with yet
+  unsigned gets_ = 0;            // under way
+  std::uint64_t got_bytes_ = 0;  // of buffers, from begin() on until they are dealt with
+  BuffersInUse in_use_;          // and on until what was put out of them has settled
   bool puts_on_ = false;
 };
 

@@ -142,9 +142,10 @@ class PlacedIo {
   /// A buffer of its own, of `bytes`: a multiple of a unit, and staging_bytes() at most. Aligned to
   /// a unit, and registered where that helps. It is the caller's until the next call; and for as
   /// long as parts of it are put or got, and, once a get of it has settled, until the next call
-  /// behind that: so what was got can be put on. Until there is room it settles
-  /// the oldest of them; not where this buffer and all that are used by puts and gets that are not
-  /// settled are staged_bytes() together, or less: so whoever gets keeps within that.
+  /// behind that: so what was got can be put on. Buffers come round again in the order in which
+  /// they were taken. Until there is room this settles the oldest puts and gets; not where this
+  /// buffer and all since the oldest that is still in use are staged_bytes() together, or less: so
+  /// whoever gets keeps within that.
   virtual Result<std::span<std::byte>> staging(std::size_t bytes) = 0;
 
   /// Begins to write the run to its place. `from` is its bytes, in attached memory or in a buffer
