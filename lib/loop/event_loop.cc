@@ -322,27 +322,50 @@ class TimerAwaiter {
   EventLoop::TimerId timer_ = 0;
 };
 
+/// A helper thread and who waits for it. The loop's thread and this one share it; the last act of
+/// this one is to hand its share on.
+struct Helper {
+  Helper() = default;
+  Helper(const Helper&) = delete;
+  Helper& operator=(const Helper&) = delete;
+  ~Helper() {
+    if (!thread.joinable()) return;
+    if (thread.get_id() == std::this_thread::get_id()) {
+      thread.detach();  // it has outlived the loop
+    } else {
+      thread.join();
+    }
+  }
+
+  std::thread thread;
+  std::coroutine_handle<> waiter;  // null when the Task was dropped
+};
+
 class HelperAwaiter {
  public:
   HelperAwaiter(std::shared_ptr<Lifeline> lifeline, std::function<void()> blocking)
       : lifeline_(std::move(lifeline)), blocking_(std::move(blocking)) {}
   HelperAwaiter(const HelperAwaiter&) = delete;
   HelperAwaiter& operator=(const HelperAwaiter&) = delete;
-  ~HelperAwaiter() { *waiter_ = nullptr; }
+  ~HelperAwaiter() { helper_->waiter = nullptr; }
 
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> waiter) {
-    *waiter_ = waiter;
-    auto body = [lifeline = lifeline_, waits = waiter_, blocking = std::move(blocking_)]() mutable {
+    helper_->waiter = waiter;
+    auto body = [lifeline = lifeline_, helper = helper_,
+                 blocking = std::move(blocking_)]() mutable {
       blocking();
       blocking = {};
-      lifeline->post([waits] {
-        if (*waits) waits->resume();
+      lifeline->post([helper = std::move(helper)] {
+        // It is at its end. What libraries keep for a thread is given back before its waiter goes
+        // on, maybe to the end of the process.
+        helper->thread.join();
+        if (helper->waiter) helper->waiter.resume();
       });
     };
     Result<std::thread> thread = start_thread("ferry-helper", std::move(body));
     if (thread) {
-      thread->detach();
+      helper_->thread = *std::move(thread);
     } else {
       result_ = std::unexpected(std::move(thread).error());
     }
@@ -353,8 +376,7 @@ class HelperAwaiter {
  private:
   std::shared_ptr<Lifeline> lifeline_;
   std::function<void()> blocking_;
-  // Shared with the thread, which hands it back unseen. Null when the Task was dropped.
-  std::shared_ptr<std::coroutine_handle<>> waiter_ = std::make_shared<std::coroutine_handle<>>();
+  std::shared_ptr<Helper> helper_ = std::make_shared<Helper>();
   Result<void> result_;
 };
 

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <future>
 #include <latch>
@@ -314,6 +315,25 @@ TEST_P(EventLoopTest, BlockingWorkIsDestroyedBeforeItsWaiterGoesOn) {
       loop_->on_helper_thread([mine = std::move(owned)] { EXPECT_EQ(*mine, 1); }));
   run_until([&] { return waiting.ended(); });
   EXPECT_TRUE(watched.expired());
+}
+
+/// What a library keeps for each thread, and takes its time to give back.
+struct KeptForAThread {
+  ~KeptForAThread() {
+    std::this_thread::sleep_for(milliseconds(20));
+    given_back = true;
+  }
+  static inline std::atomic<bool> given_back = false;
+};
+
+TEST_P(EventLoopTest, AHelperThreadHasEndedBeforeItsWaiterGoesOn) {
+  KeptForAThread::given_back = false;
+  auto work = [] {
+    thread_local KeptForAThread kept;
+    (void)&kept;
+  };
+  EXPECT_TRUE(run_to_end(*loop_, loop_->on_helper_thread(work)).has_value());
+  EXPECT_TRUE(KeptForAThread::given_back);
 }
 
 TEST_P(EventLoopTest, HelperThreadsWorkSideBySide) {

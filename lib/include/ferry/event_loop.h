@@ -53,9 +53,9 @@ class EventLoop {
   /// on one fd.
   Task<Interest> ready(int fd, Interest want);
   Task<void> sleep_until(Clock::time_point when);
-  /// Runs `blocking` in a thread of its own and waits for its end; `blocking` itself is destroyed
-  /// by then. If the Task is dropped the thread goes on to its end: `blocking` must own what it
-  /// touches. Errc::system when there is no thread to be had.
+  /// Runs `blocking` in a thread of its own and waits until that has ended; `blocking` itself is
+  /// destroyed by then. If the Task is dropped the thread goes on to its end: `blocking` must own
+  /// what it touches. Errc::system when there is no thread to be had.
   Task<void> on_helper_thread(std::function<void()> blocking);
   /// Waits for one of the signals, which every thread of the process must have blocked before, and
   /// returns its number.
