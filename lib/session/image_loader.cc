@@ -44,7 +44,9 @@ class MemorySink final : public PageSink {
     return std::nullopt;
   }
 
-  Result<void> lost(const PageRun&, const Error& why) override { return std::unexpected(why); }
+  Result<void> lost(const ChecksumBlock&, const Error& why) override {
+    return std::unexpected(why);
+  }
 
  private:
   /// Whole units go by the lane that read them, behind whose regions the guest's are; what a region

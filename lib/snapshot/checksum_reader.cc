@@ -10,11 +10,12 @@ Result<std::span<const std::uint64_t>> ChecksumReader::of(const PageRun& run) {
   asked_.clear();
   const std::uint64_t end = (run.offset + run.length) / k_unit_bytes;
   for (std::uint64_t unit = run.offset / k_unit_bytes; unit < end;) {
-    const Where where{run.region, unit / wire::k_checksums_a_block};
-    if (kept_ != where) {
-      kept_.reset();
-      block_ = FERRY_TRY(reader_.checksums(where.region, where.block));
-      kept_ = where;
+    const ChecksumBlock wanted{run.region, unit / wire::k_checksums_a_block};
+    if (!loaded_ || last_ != wanted) {
+      loaded_ = false;
+      last_ = wanted;
+      block_ = FERRY_TRY(reader_.checksums(wanted));
+      loaded_ = true;
     }
     const std::uint64_t first = unit % wire::k_checksums_a_block;
     const auto found = std::span(block_).subspan(first);

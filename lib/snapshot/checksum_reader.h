@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,18 +19,14 @@ class ChecksumReader {
   /// Of a run of whole units, all of them present: one for each, until the next call.
   /// Errc::integrity where they are damaged themselves.
   Result<std::span<const std::uint64_t>> of(const PageRun& run);
+  /// The block that of() looked into last: where it failed, the damaged one.
+  const ChecksumBlock& last() const noexcept { return last_; }
 
  private:
-  /// Where the block lies.
-  struct Where {
-    RegionId region = 0;
-    std::uint64_t block = 0;
-    friend bool operator==(const Where&, const Where&) = default;
-  };
-
   const SnapshotReader& reader_;
-  std::optional<Where> kept_;
-  std::vector<std::uint64_t> block_;  // at kept_
+  ChecksumBlock last_;
+  bool loaded_ = false;
+  std::vector<std::uint64_t> block_;  // that one, once it is loaded
   std::vector<std::uint64_t> asked_;
 };
 

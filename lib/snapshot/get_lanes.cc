@@ -60,7 +60,7 @@ class GetLane {
       return passed;
     }
     if (checksums.error().code != Errc::integrity) return std::unexpected(checksums.error());
-    return sink_.lost(read.run, checksums.error());
+    return sink_.lost(checksums_.last(), checksums.error());
   }
 
   Result<void> pass_on(const LanePipeline::Read& read, const std::vector<std::uint64_t>& damaged) {

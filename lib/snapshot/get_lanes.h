@@ -24,8 +24,8 @@ class PageSink {
   virtual Result<std::optional<PageRun>> take(const PageRun& units,
                                               std::span<const std::byte> bytes,
                                               const std::vector<std::uint64_t>& damaged) = 0;
-  /// The checksums of a run cannot be read, being damaged themselves.
-  virtual Result<void> lost(const PageRun& units, const Error& why) = 0;
+  /// What was read cannot be verified: this block of checksums is damaged itself.
+  virtual Result<void> lost(const ChecksumBlock& block, const Error& why) = 0;
 };
 
 /// How all pages are read.

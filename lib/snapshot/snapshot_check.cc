@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -20,10 +21,12 @@ class Findings {
  public:
   void add(std::string what) {
     const std::scoped_lock lock(mutex_);
-    ++found_.damaged;
-    if (found_.damages.size() < SnapshotCheck::k_most_damages) {
-      found_.damages.push_back({std::move(what)});
-    }
+    add_locked(std::move(what));
+  }
+  /// Whoever finds it first: what is read again may be another the next time.
+  void add(const SnapshotReader& reader, const ChecksumBlock& block) {
+    const std::scoped_lock lock(mutex_);
+    if (blocks_.insert(block).second) add_locked(reader.name_of(block));
   }
   /// Tells `progress`, if there is one, under the lock: one call at a time, each with more.
   void read(std::uint64_t bytes, const std::function<void(std::uint64_t)>& progress) {
@@ -39,8 +42,16 @@ class Findings {
   }
 
  private:
+  void add_locked(std::string what) {
+    ++found_.damaged;
+    if (found_.damages.size() < SnapshotCheck::k_most_damages) {
+      found_.damages.push_back({std::move(what)});
+    }
+  }
+
   std::mutex mutex_;  // guards the rest
   SnapshotCheck found_;
+  std::set<ChecksumBlock> blocks_;
 };
 
 class CheckSink final : public PageSink {
@@ -58,8 +69,9 @@ class CheckSink final : public PageSink {
     findings_.read(bytes.size(), progress_);
     return std::nullopt;
   }
-  Result<void> lost(const PageRun&, const Error&) override {
-    return {};  // whoever checks the table says so
+  Result<void> lost(const ChecksumBlock& block, const Error&) override {
+    findings_.add(reader_, block);
+    return {};
   }
 
  private:
@@ -104,14 +116,12 @@ class RestCheck {
   Result<void> check_table(RegionId id) {
     const wire::ImagePlan::Region& region = reader_.plan().regions[id];
     for (std::uint64_t unit = 0; unit < region.units; unit += wire::k_checksums_a_block) {
-      const std::uint64_t block = unit / wire::k_checksums_a_block;
+      const ChecksumBlock block{id, unit / wire::k_checksums_a_block};
       FERRY_TRY(go_on());
-      const auto checksums = reader_.checksums(id, block);
-      if (!checksums) {
-        FERRY_TRY(note(
-            std::unexpected(checksums.error()),
-            "the checksums from " + reader_.name_of(id, block * wire::k_bytes_a_block) + " on"));
-      }
+      const auto checksums = reader_.checksums(block);
+      if (checksums) continue;
+      if (checksums.error().code != Errc::integrity) return std::unexpected(checksums.error());
+      findings_.add(reader_, block);
     }
     return {};
   }

@@ -101,13 +101,12 @@ Result<std::unique_ptr<PlacedIo>> SnapshotReader::lane(
   return place_->lane(std::move(offsets), outside);
 }
 
-Result<std::vector<std::uint64_t>> SnapshotReader::checksums(RegionId region,
-                                                             std::uint64_t block) const {
-  const std::uint64_t number = plan_.regions[region].first_block + block;
+Result<std::vector<std::uint64_t>> SnapshotReader::checksums(const ChecksumBlock& block) const {
+  const std::uint64_t number = plan_.regions[block.region].first_block + block.number;
   std::array<std::byte, k_unit_bytes> bytes;
   FERRY_TRY(place_->read(plan_.table.offset + number * k_unit_bytes, bytes));
   if (xxh3_64(bytes) != index_[number]) {
-    return damaged("the checksums from " + name_of(region, block * wire::k_bytes_a_block) + " on");
+    return damaged(name_of(block));
   }
   return numbers_in(bytes, wire::k_checksums_a_block);
 }
@@ -207,6 +206,11 @@ Result<void> SnapshotReader::verify_section(const wire::ImageSection& section,
 std::string SnapshotReader::name_of(RegionId region, std::uint64_t offset) const {
   return fmt::format("region {}, offset {:#x}", in_quotes(header_.layout.regions[region].name),
                      offset);
+}
+
+std::string SnapshotReader::name_of(const ChecksumBlock& block) const {
+  return "the checksums from " + name_of(block.region, block.number * wire::k_bytes_a_block) +
+         " on";
 }
 
 std::unexpected<Error> SnapshotReader::damaged(std::string what) const {

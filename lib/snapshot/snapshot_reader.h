@@ -1,6 +1,7 @@
 // A snapshot that is there: what it says of itself, and proof of what is read from it.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -15,6 +16,14 @@
 #include "wire/image_format.h"
 
 namespace ferry {
+
+/// One block of the table of checksums: of the region's units from `number` times
+/// wire::k_checksums_a_block on.
+struct ChecksumBlock {
+  RegionId region = 0;
+  std::uint64_t number = 0;
+  friend auto operator<=>(const ChecksumBlock&, const ChecksumBlock&) = default;
+};
 
 /// Immutable once opened, and safe to read from any thread. Holds the bitmap and the index: 40 KiB
 /// for each GiB; checksums are read, and verified, as pages are.
@@ -42,9 +51,8 @@ class SnapshotReader {
   /// Which units of a run, by their offsets in the region, are not what was written. Pure.
   static std::vector<std::uint64_t> damaged_in(const PageRun& run, std::span<const std::byte> units,
                                                std::span<const std::uint64_t> checksums);
-  /// One block of the table, verified: of the region's units from `block` times
-  /// wire::k_checksums_a_block on. Reads the file; Errc::integrity where it is damaged itself.
-  Result<std::vector<std::uint64_t>> checksums(RegionId region, std::uint64_t block) const;
+  /// A block of the table, verified. Reads the file; Errc::integrity where it is damaged itself.
+  Result<std::vector<std::uint64_t>> checksums(const ChecksumBlock& block) const;
 
   Result<void> fetch(const PageRun& run, std::span<std::byte> into) const;
   Result<std::vector<std::byte>> section(std::size_t index) const;
@@ -53,6 +61,7 @@ class SnapshotReader {
 
   /// "region 'ram', offset 0x1000" of the snapshot, for errors.
   std::string name_of(RegionId region, std::uint64_t offset) const;
+  std::string name_of(const ChecksumBlock& block) const;
   std::unexpected<Error> damaged(std::string what) const;
 
  private:

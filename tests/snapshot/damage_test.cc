@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
+
 #include "ferry/ferry.h"
 #include "snapshot/snapshot_check.h"
 #include "tests/image/temp_folder.h"
@@ -152,6 +154,26 @@ TEST_F(SnapshotDamage, WhatCannotBeReadEndsACheck) {
     ASSERT_FALSE(check) << "byte " << bad;
     EXPECT_EQ(check.error().code, Errc::system);
     EXPECT_EQ(check.error().sys, EIO) << check.error().text();
+  }
+}
+
+/// A block of checksums is read for its pages and for itself, and a disk may give other bytes the
+/// next time: it is told once, whoever saw it.
+TEST_F(SnapshotDamage, ChecksumsThatAreDamagedOnlyOnceAreFoundAllTheSame) {
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places_.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader);
+  const std::uint64_t block = wire::plan_image(small_layout()).table.offset;
+  for (const unsigned damaged_times : {0b01u, 0b10u, 0b11u}) {
+    std::atomic<unsigned> times = 0;
+    places_.file().on_have_read = [&](Stretch stretch, std::span<std::byte> bytes) {
+      if (stretch.offset == block && (damaged_times >> times++ & 1) != 0) bytes[5] ^= std::byte{1};
+    };
+    const auto check = check_snapshot(**reader, 1, {}, {});
+    ASSERT_TRUE(check) << check.error().text();
+    EXPECT_GE(times, 2u);
+    ASSERT_EQ(check->damaged, 1u) << damaged_times;
+    EXPECT_EQ(check->damages.front().what, "the checksums from region 'ram0', offset 0x0 on");
   }
 }
 

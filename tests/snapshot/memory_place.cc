@@ -67,6 +67,7 @@ Result<void> MemoryPlace::read(std::uint64_t at, std::span<std::byte> into) cons
     return fail_sys(Errc::system, EIO, "read memory");
   }
   std::copy_n(bytes.begin() + static_cast<std::ptrdiff_t>(at), into.size(), into.begin());
+  if (file_->on_have_read) file_->on_have_read({at, into.size()}, into);
   return {};
 }
 

@@ -18,7 +18,9 @@ struct MemoryFile {
   bool full = false;  ///< puts fail
   bool kept = false;
   bool shown = false;
-  std::function<bool(Stretch)> on_read;   ///< can this one be read? Empty: all can. Any thread
+  std::function<bool(Stretch)> on_read;  ///< can this one be read? Empty: all can. Any thread
+  /// Makes what was read another than what is there. Any thread.
+  std::function<void(Stretch, std::span<std::byte>)> on_have_read;
   std::function<bool(Stretch)> on_clone;  ///< may this one be shared? Empty: none may
   std::atomic<std::uint64_t> cloned_bytes = 0;
   std::atomic<int> clone_fd = -1;  ///< of the last file that one was asked of
