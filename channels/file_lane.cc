@@ -11,6 +11,12 @@
 #include "base/escape.h"
 
 namespace ferry {
+namespace {
+
+// A request that was put off or interrupted is made again; not for ever.
+constexpr unsigned k_most_fruitless = 1000;
+
+}  // namespace
 
 Result<std::unique_ptr<FileLane>> FileLane::create(Setting setting, const MakeEngine& make_engine) {
   std::unique_ptr<FileLane> lane(
@@ -23,6 +29,7 @@ FileLane::~FileLane() {
   // The memory is on loan until then. What has moved in part is not gone on with.
   auto left = std::ranges::count_if(moves_, [](const Move& move) { return !move.ended; });
   while (left > 0 && engine_->wait()) --left;
+  if (left > 0) staging_.leave_behind();
 }
 
 Result<std::span<std::byte>> FileLane::staging(std::size_t bytes) {
@@ -98,7 +105,8 @@ Result<void> FileLane::await_one() {
 
 Result<void> FileLane::go_on(Move& move, std::int64_t result) {
   FileRequest& rest = move.rest;
-  if (result == -EINTR || result == -EAGAIN) return submit_again(move);
+  const bool once_more = result == -EINTR || result == -EAGAIN;
+  if (once_more && ++move.fruitless <= k_most_fruitless) return submit_again(move);
   const int cached = move.file->cached;
   if (result == -EINVAL && cached >= 0 && rest.fd != cached) {
     rest.fd = cached;
@@ -107,6 +115,7 @@ Result<void> FileLane::go_on(Move& move, std::int64_t result) {
   if (result > 0) {
     rest.offset += static_cast<std::uint64_t>(result);
     rest.bytes = rest.bytes.subspan(static_cast<std::size_t>(result));
+    move.fruitless = 0;
     if (!rest.bytes.empty()) return submit_again(move);
   } else {
     move.error = failed(move, static_cast<int>(-result));

@@ -66,6 +66,7 @@ class FileLane final : public PlacedIo {
     std::uint64_t begin = 0;  // of all of it, in the file
     FileRequest rest;
     bool ended = false;
+    unsigned fruitless = 0;  // attempts, since some of it moved
     std::optional<Error> error;
   };
 

@@ -307,9 +307,11 @@ Result<std::unique_ptr<NewPlace>> create_file_place(const fs::path& path, std::u
 
 Result<std::unique_ptr<Place>> open_file_place(const fs::path& path, const FileOptions& options) {
   FERRY_TRY(check_name(path));
+  // Not to wait for a writer, should it be a pipe by now; and to wait from then on, which by
+  // io_uring some kernels do not of a file that says so.
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat status {};
-  if (!fd || ::fstat(fd.get(), &status) != 0) {
+  if (!fd || ::fstat(fd.get(), &status) != 0 || ::fcntl(fd.get(), F_SETFL, 0) != 0) {
     return fail_sys(Errc::system, errno, "open snapshot " + in_quotes(path.native()),
                     errno == ENOENT ? "is the path right?" : "");
   }

@@ -36,6 +36,8 @@ class FileStaging {
   /// settled. Whoever takes one is done with the piece before it: where no move uses that any more,
   /// it is free again.
   std::optional<std::span<std::byte>> take(std::size_t bytes, std::uint64_t settled);
+  /// For the end, where it is not known whether the kernel still writes to it: it stays taken.
+  void leave_behind() noexcept { (void)memory_.release(); }
   /// This move uses these bytes; where they are not of the ring, that is no matter.
   void use(std::span<const std::byte> bytes, std::uint64_t move) noexcept;
 

@@ -56,6 +56,8 @@ Result<UniqueFd> open_for_reading(const fs::path& image) {
     return fail_sys(Errc::system, errno, opening(image), remedy_for(errno));
   }
   FERRY_TRY(check_kind(status, image));
+  // From here on it may wait: by io_uring some kernels do not, of a file that says so.
+  if (::fcntl(file.get(), F_SETFL, 0) != 0) return fail_sys(Errc::system, errno, opening(image));
   return file;
 }
 

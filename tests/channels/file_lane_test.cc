@@ -85,6 +85,14 @@ TEST_F(AFileLane, GoesOnWhereAWriteWasShort) {
   EXPECT_THAT(script_.lengths, ElementsAre(12288, 8192, 8192, 4096, 4096));
 }
 
+TEST_F(AFileLane, IsNotPutOffForEver) {
+  script_.results.assign(100'000, -EAGAIN);
+  ASSERT_TRUE(put(0));
+  EXPECT_EQ(lane_->flush().error().sys, EAGAIN);
+  EXPECT_GT(script_.offsets.size(), 100u);
+  EXPECT_LT(script_.offsets.size(), 10'000u);
+}
+
 TEST_F(AFileLane, KeepsTheFirstFailureAndNamesIt) {
   script_.results = {4096, -ENOSPC};  // of the second, then of the first
   ASSERT_TRUE(put(0));
