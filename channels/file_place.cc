@@ -1,10 +1,12 @@
 #include "channels/file_place.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
@@ -70,6 +73,16 @@ bool is_cached(int fd) {
     cached += ::preadv2(fd, &into, 1, status.st_size / k_samples * i, RWF_NOWAIT) == 1;
   }
   return cached > k_samples / 2;
+}
+
+/// By a megabyte and more: as much as lanes take at a time.
+bool far_ahead(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return false;
+  std::ifstream setting(fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", major(status.st_dev),
+                                    minor(status.st_dev)));
+  std::uint64_t kibibytes = 0;
+  return setting >> kibibytes && kibibytes >= 1024;
 }
 
 /// ext4 sets space aside for every block that is written to its cache, and asks what the block is
@@ -134,6 +147,8 @@ class PlacedFile {
     }
     return Stretch{static_cast<std::uint64_t>(data), static_cast<std::uint64_t>(hole - data)};
   }
+
+  bool reads_far_ahead() const { return !direct_ && far_ahead(region_.fd); }
 
   /// `mode` is what is done to what is outside.
   Result<std::unique_ptr<PlacedIo>> lane(const std::vector<std::uint64_t>& region_offsets,
@@ -205,6 +220,7 @@ class OldFile final : public Place {
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
     return file_.next_data(from, length_);
   }
+  bool reads_far_ahead() const override { return file_.reads_far_ahead(); }
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
                                          std::span<const MemoryRegion> outside) override {
     return file_.lane(region_offsets, outside, O_RDWR);
@@ -236,6 +252,7 @@ class NewFile final : public NewPlace {
   Result<std::optional<Stretch>> next_data(std::uint64_t from) const override {
     return file_.next_data(from, length());
   }
+  bool reads_far_ahead() const override { return file_.reads_far_ahead(); }
   Result<std::unique_ptr<PlacedIo>> lane(std::vector<std::uint64_t> region_offsets,
                                          std::span<const MemoryRegion> outside) override {
     return file_.lane(region_offsets, outside, O_RDONLY);

@@ -39,7 +39,7 @@ Result<void> ImageRecipient::layout(const Layout& layout) {
 }
 
 Result<void> ImageRecipient::begin_round(std::uint32_t, Motion motion) {
-  LaneCrew& crew = crew_.emplace();
+  QueueCrew& crew = crew_.emplace();
   clones_.emplace(*writer_, memory_);
   on_stop_.emplace(stop_, [&crew] { crew.cancel({Errc::cancelled, 0, "cancelled", {}}); });
   return crew.start("ferry-put", options_.channels,

@@ -12,8 +12,8 @@
 #include "session/precopy_gauge.h"
 #include "session/progress_ticks.h"
 #include "session/recipient.h"
-#include "snapshot/lane_crew.h"
 #include "snapshot/put_lane.h"
+#include "snapshot/queue_crew.h"
 #include "snapshot/snapshot_writer.h"
 
 namespace ferry {
@@ -61,7 +61,7 @@ class ImageRecipient final : public Recipient {
   ImageState state_{"/var/tmp", stop_};
   std::vector<std::unique_ptr<PutLane>> lanes_;
   std::optional<CloneSource> clones_;                                 // of a round
-  std::optional<LaneCrew> crew_;                                      // likewise
+  std::optional<QueueCrew> crew_;                                     // likewise
   std::optional<std::stop_callback<std::function<void()>>> on_stop_;  // likewise
   std::optional<ProgressTicks> ticks_;  // last: it uses all of the above
 };

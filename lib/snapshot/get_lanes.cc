@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "snapshot/checksum_reader.h"
+#include "snapshot/lane_crew.h"
 #include "snapshot/lane_pipeline.h"
+#include "snapshot/read_shares.h"
 
 namespace ferry {
 namespace {
@@ -19,9 +21,13 @@ class GetLane {
         sink_(sink),
         pipeline_(std::move(io), clock_, [this](const auto& read) { return deal_with(read); }) {}
 
-  Result<void> serve(WorkQueue& work) {
-    while (const auto item = next(work)) {
-      FERRY_TRY(pipeline_.in_pieces(item->run, [this](const auto& piece) { return begin(piece); }));
+  /// Until there is nothing left for this lane, or it is to end.
+  Result<void> serve(ReadShares& shares, unsigned lane, const std::stop_token& ending) {
+    clock_.turn_to(&LaneTimes::read);
+    while (!ending.stop_requested()) {
+      const auto run = shares.next(lane);
+      if (!run) break;
+      FERRY_TRY(pipeline_.in_pieces(*run, [this](const auto& piece) { return begin(piece); }));
     }
     FERRY_TRY(pipeline_.finish());
     clock_.turn_to(nullptr);
@@ -34,13 +40,6 @@ class GetLane {
   }
 
  private:
-  std::optional<PageWork> next(WorkQueue& work) {
-    clock_.turn_to(&LaneTimes::idle);
-    auto item = work.pop();
-    clock_.turn_to(&LaneTimes::read);
-    return item;
-  }
-
   Result<void> begin(const PageRun& run) {
     const auto read = FERRY_TRY(pipeline_.begin(run, sink_.room_for(run), run.length));
     FERRY_TRY(pipeline_.get(run, read));
@@ -77,18 +76,6 @@ class GetLane {
   std::uint64_t runs_ = 0;
 };
 
-void submit_all(const SnapshotReader& reader, LaneCrew& crew) {
-  const std::size_t regions = reader.header().layout.regions.size();
-  for (RegionId id = 0; id < regions; ++id) {
-    std::uint64_t from = 0;
-    while (auto run = reader.present().next_run(id, from, LaneCrew::k_work_bytes)) {
-      run->length = wire::padded(run->length);
-      if (!crew.submit({.run = *run})) return;
-      from = run->offset + run->length;
-    }
-  }
-}
-
 }  // namespace
 
 Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, const PageReading& reading,
@@ -99,15 +86,16 @@ Result<std::vector<LaneReport>> read_pages(const SnapshotReader& reader, const P
     readers.push_back(
         std::make_unique<GetLane>(reader, FERRY_TRY(reader.lane(reading.outside)), sink));
   }
+  ReadShares shares(reader.present(), reader.header().layout,
+                    reader.place().reads_far_ahead() ? lanes : 1);
   LaneCrew crew;
   const std::stop_callback on_stop(reading.stop, [&crew] {
     crew.cancel({Errc::cancelled, 0, "cancelled", {}});
   });
   FERRY_TRY(crew.start("ferry-get", lanes,
-                       [&readers](unsigned lane, WorkQueue& work, const std::stop_token&) {
-                         return readers[lane]->serve(work);
+                       [&readers, &shares](unsigned lane, const std::stop_token& ending) {
+                         return readers[lane]->serve(shares, lane, ending);
                        }));
-  submit_all(reader, crew);
   FERRY_TRY(crew.finish());
   std::vector<LaneReport> reports;
   for (const auto& lane : readers) {

@@ -6,7 +6,7 @@
 #include <stop_token>
 #include <vector>
 
-#include "snapshot/lane_crew.h"
+#include "ferry/report.h"
 #include "snapshot/snapshot_reader.h"
 
 namespace ferry {

@@ -2,20 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "loop/thread.h"
 
 namespace ferry {
-namespace {
-
-// Runs that wait: enough that no lane does.
-constexpr std::size_t k_waiting_runs = 64;
-
-}  // namespace
-
-LaneCrew::LaneCrew() : work_(k_waiting_runs, k_waiting_runs / 2) {}
 
 LaneCrew::~LaneCrew() {
-  work_.close();
+  ending_.request_stop();
   join();
 }
 
@@ -23,15 +17,13 @@ Result<void> LaneCrew::start(const char* name, unsigned lanes, Body body) {
   for (unsigned lane = 0; lane < lanes; ++lane) {
     threads_.push_back(
         FERRY_TRY(start_thread(fmt::format("{}-{}", name, lane).c_str(), [this, lane, body] {
-          if (auto done = body(lane, work_, ending_.get_token()); !done)
-            cancel(std::move(done).error());
+          if (auto done = body(lane, ending()); !done) cancel(std::move(done).error());
         })));
   }
   return {};
 }
 
 Result<void> LaneCrew::finish() {
-  if (work_.wait_empty()) work_.close();
   join();
   if (auto error = first_.get()) return std::unexpected(std::move(*error));
   return {};
@@ -39,7 +31,6 @@ Result<void> LaneCrew::finish() {
 
 void LaneCrew::cancel(Error why) {
   first_.set(std::move(why));
-  work_.close();
   ending_.request_stop();
 }
 

@@ -1,4 +1,4 @@
-// Threads that share one queue of runs, from the first run to the last.
+// The threads of a file's lanes.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/first_error.h"
-#include "multifd/send_lane.h"
+#include "ferry/result.h"
 
 namespace ferry {
 
@@ -20,29 +20,28 @@ class LaneCrew {
   /// each other's folios.
   static constexpr std::uint64_t k_work_bytes = 1024 * 1024;
 
-  /// `ending` is requested to stop when the crew is cancelled: what a body waits for besides work
-  /// and the disk is of no matter then.
-  using Body =
-      std::function<Result<void>(unsigned lane, WorkQueue& work, const std::stop_token& ending)>;
+  /// `ending` is requested to stop when the crew is cancelled: what a body waits for besides the
+  /// disk is of no matter then.
+  using Body = std::function<Result<void>(unsigned lane, const std::stop_token& ending)>;
 
-  LaneCrew();
-  /// Waits for the threads; what nobody took is dropped.
+  LaneCrew() = default;
+  LaneCrew(const LaneCrew&) = delete;
+  LaneCrew& operator=(const LaneCrew&) = delete;
+  /// Tells the lanes to end, and waits for them.
   ~LaneCrew();
 
-  /// Starts a thread for each lane, named `name`-N. It ends when `body` does, which takes work
-  /// until there is none; the first failure ends all of them. Errc::system.
+  /// Starts a thread for each lane, named `name`-N. It ends when `body` does; the first failure is
+  /// told to all of them. Errc::system.
   Result<void> start(const char* name, unsigned lanes, Body body);
-  /// Blocks while the lanes have enough to do. False where one has failed: finish() says why.
-  bool submit(const PageWork& work) { return work_.push(work); }
-  /// Blocks until all of it is done. The first failure.
+  /// Blocks until all lanes have ended. The first failure.
   Result<void> finish();
   /// Thread-safe. Lanes end after what they are at, and no bound on bandwidth holds them in it.
   void cancel(Error why);
+  std::stop_token ending() const noexcept { return ending_.get_token(); }
 
  private:
   void join();
 
-  WorkQueue work_;
   FirstError first_;
   std::stop_source ending_;
   std::vector<std::thread> threads_;

@@ -10,7 +10,7 @@ namespace {
 
 TEST(LaneCrew, TheFirstFailureEndsWhatOtherLanesWaitFor) {
   LaneCrew crew;
-  ASSERT_TRUE(crew.start("test", 3, [](unsigned lane, WorkQueue&, const std::stop_token& ending) {
+  ASSERT_TRUE(crew.start("test", 3, [](unsigned lane, const std::stop_token& ending) {
     if (lane == 1) return Result<void>(fail(Errc::system, "lane 1"));
     std::mutex mutex;
     std::condition_variable_any ended;
@@ -25,7 +25,7 @@ TEST(LaneCrew, TheFirstFailureEndsWhatOtherLanesWaitFor) {
 
 TEST(LaneCrew, ACancelEndsWhatLanesWaitFor) {
   LaneCrew crew;
-  ASSERT_TRUE(crew.start("test", 2, [](unsigned, WorkQueue&, const std::stop_token& ending) {
+  ASSERT_TRUE(crew.start("test", 2, [](unsigned, const std::stop_token& ending) {
     std::mutex mutex;
     std::condition_variable_any ended;
     std::unique_lock lock(mutex);

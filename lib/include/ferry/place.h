@@ -64,6 +64,10 @@ class Place {
   /// The first stretch at or after `from` that has storage behind it; what is before it reads as
   /// zeros. Nothing: all of the rest does.
   virtual Result<std::optional<Stretch>> next_data(std::uint64_t from) const = 0;
+  /// Does the kernel read far ahead of whoever reads its pages in order? Lanes then have a stretch
+  /// each, and else take turns along one way: where little is read ahead, a disk's head would go to
+  /// and fro.
+  virtual bool reads_far_ahead() const { return false; }
   /// For one thread at a time, and for no longer than this lives. Region i begins at
   /// `region_offsets[i]`, a multiple of k_unit_bytes. The regions behind these are `outside`, in
   /// their order: memory that only its descriptors reach. Of a place that is read they are where
