@@ -49,17 +49,35 @@ class GetLane {
   }
 
   Result<void> deal_with(const LanePipeline::Read& read) {
-    const auto checksums = checksums_.of(read.run);
-    if (checksums) {
-      clock_.turn_to(&LaneTimes::checksum);
-      const auto damaged = SnapshotReader::damaged_in(read.run, read.bytes, *checksums);
-      clock_.turn_to(&LaneTimes::place);
-      auto passed = pass_on(read, damaged);
-      clock_.turn_to(&LaneTimes::read);
-      return passed;
+    const auto damaged = FERRY_TRY(verify(read.run, read.bytes));
+    clock_.turn_to(&LaneTimes::place);
+    auto passed = pass_on(read, damaged);
+    clock_.turn_to(&LaneTimes::read);
+    return passed;
+  }
+
+  /// What is damaged of it. By the block of checksums: where one is damaged itself, the pages of
+  /// the next are verified all the same.
+  Result<std::vector<std::uint64_t>> verify(PageRun rest, std::span<const std::byte> units) {
+    std::vector<std::uint64_t> damaged;
+    while (rest.length > 0) {
+      PageRun run = rest;
+      run.length = std::min(run.length, wire::k_bytes_a_block - run.offset % wire::k_bytes_a_block);
+      if (const auto checksums = checksums_.of(run)) {
+        clock_.turn_to(&LaneTimes::checksum);
+        const auto found = SnapshotReader::damaged_in(run, units.first(run.length), *checksums);
+        clock_.turn_to(&LaneTimes::read);
+        damaged.insert(damaged.end(), found.begin(), found.end());
+      } else if (checksums.error().code == Errc::integrity) {
+        FERRY_TRY(sink_.lost(checksums_.last(), checksums.error()));
+      } else {
+        return std::unexpected(checksums.error());
+      }
+      rest.offset += run.length;
+      rest.length -= run.length;
+      units = units.subspan(run.length);
     }
-    if (checksums.error().code != Errc::integrity) return std::unexpected(checksums.error());
-    return sink_.lost(checksums_.last(), checksums.error());
+    return damaged;
   }
 
   Result<void> pass_on(const LanePipeline::Read& read, const std::vector<std::uint64_t>& damaged) {

@@ -24,7 +24,8 @@ class PageSink {
   virtual Result<std::optional<PageRun>> take(const PageRun& units,
                                               std::span<const std::byte> bytes,
                                               const std::vector<std::uint64_t>& damaged) = 0;
-  /// What was read cannot be verified: this block of checksums is damaged itself.
+  /// Before take(), where what was read cannot be verified: this block of checksums is damaged
+  /// itself. A sink that goes on is given its pages with the others.
   virtual Result<void> lost(const ChecksumBlock& block, const Error& why) = 0;
 };
 

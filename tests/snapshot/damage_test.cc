@@ -1,5 +1,6 @@
 // A snapshot that is not what was written: each damaged byte is found.
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -174,6 +175,41 @@ TEST_F(SnapshotDamage, ChecksumsThatAreDamagedOnlyOnceAreFoundAllTheSame) {
     EXPECT_GE(times, 2u);
     ASSERT_EQ(check->damaged, 1u) << damaged_times;
     EXPECT_EQ(check->damages.front().what, "the checksums from region 'ram0', offset 0x0 on");
+  }
+}
+
+/// A run of pages may have its checksums in two blocks. Where one of them is damaged, what the
+/// other one says of its pages is heard.
+TEST(SnapshotDamageBetweenBlocks, DoesNotHideWhatTheOtherBlockTells) {
+  auto runtime = Runtime::create();
+  ASSERT_TRUE(runtime);
+  const Layout layout = layout_of({600 * k_unit_bytes});
+  MemorySource source(layout);
+  source.write(0, wire::k_checksums_a_block, std::byte{3});  // or it would be zeros
+  MemoryPlaces places;
+  save(**runtime, source.mappings().memory(), places);
+  MemoryPlace place(std::shared_ptr<MemoryFile>(&places.file(), [](MemoryFile*) {}));
+  const auto reader = SnapshotReader::borrow(place, "/a");
+  ASSERT_TRUE(reader);
+  const std::uint64_t boundary = wire::k_bytes_a_block;
+  ASSERT_TRUE((*reader)->present().test(0, boundary - k_unit_bytes));
+  ASSERT_TRUE((*reader)->present().test(0, boundary)) << "one run, in both blocks";
+
+  const wire::ImagePlan plan = wire::plan_image(layout);
+  for (const std::uint64_t damaged_block : {0u, 1u}) {
+    const std::uint64_t page = boundary - (damaged_block == 0 ? 0 : k_unit_bytes);
+    auto& bytes = places.file().bytes;
+    const auto damage = [&] {
+      bytes[plan.regions[0].data_offset + page] ^= std::byte{1};
+      bytes[plan.table.offset + damaged_block * k_unit_bytes] ^= std::byte{1};
+    };
+    damage();
+    const auto check = check_snapshot(**reader, 1, {}, {});
+    damage();  // and undone
+    ASSERT_TRUE(check) << check.error().text();
+    ASSERT_EQ(check->damaged, 2u) << damaged_block;
+    EXPECT_EQ(check->damages[0].what, fmt::format("region 'ram0', offset {:#x}", page));
+    EXPECT_THAT(check->damages[1].what, HasSubstr("the checksums from"));
   }
 }
 
