@@ -1,5 +1,7 @@
 #include "channels/file_engine.h"
 
+#include <cerrno>
+#include <thread>
 #include <utility>
 
 namespace ferry {
@@ -21,6 +23,17 @@ Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Cachin
     if (auto engine = make_aio_engine(setting)) return engine;
   }
   return make_thread_engine(setting);
+}
+
+long submit_patiently(const std::function<long()>& submit, std::chrono::milliseconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  long submitted = submit();
+  while (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) {
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    std::this_thread::yield();  // whoever has what the kernel lacks may be ready to run
+    submitted = submit();
+  }
+  return submitted;
 }
 
 }  // namespace ferry

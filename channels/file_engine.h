@@ -1,8 +1,10 @@
 // How the bytes of files are moved, several requests at a time: three ways behind one face.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -50,6 +52,12 @@ struct FileEngineSetting {
 /// takes the best that there is.
 Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Caching caching,
                                                      const FileEngineSetting& setting);
+
+/// For engines: repeats `submit`, which gives how many were taken or minus an errno, while it is
+/// interrupted or the kernel has no room for a request just now, for so long. Gives what came of it
+/// last.
+long submit_patiently(const std::function<long()>& submit,
+                      std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 Result<std::unique_ptr<FileEngine>> make_io_uring_engine(const FileEngineSetting& setting);
 Result<std::unique_ptr<FileEngine>> make_aio_engine(const FileEngineSetting& setting);

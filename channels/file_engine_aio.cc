@@ -39,12 +39,13 @@ class AioEngine final : public FileEngine {
     block.aio_nbytes = request.bytes.size();
     block.aio_offset = static_cast<std::int64_t>(request.offset);
     iocb* blocks[] = {&block};  // the kernel copies it
-    long submitted = 0;
-    do {
-      submitted = ::syscall(SYS_io_submit, context_, 1L, blocks);
-    } while (submitted < 0 && (errno == EINTR || errno == EAGAIN));
-    if (submitted != 1) return fail_sys(Errc::system, errno, "file engine aio: submit");
-    return {};
+    const long submitted = submit_patiently([&]() -> long {
+      const long taken = ::syscall(SYS_io_submit, context_, 1L, blocks);
+      return taken < 0 ? -errno : taken;
+    });
+    if (submitted == 1) return {};
+    return fail_sys(Errc::system, submitted < 0 ? static_cast<int>(-submitted) : 0,
+                    "file engine aio: submit");
   }
 
   Result<FileCompletion> wait() override {

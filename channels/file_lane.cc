@@ -26,7 +26,8 @@ Result<std::unique_ptr<FileLane>> FileLane::create(Setting setting, const MakeEn
 }
 
 FileLane::~FileLane() {
-  // The memory is on loan until then. What has moved in part is not gone on with.
+  // The memory is on loan until then. What has moved in part is not gone on with. Where the kernel
+  // does not say any more what has ended, nothing can be done for memory that is the caller's.
   auto left = std::ranges::count_if(moves_, [](const Move& move) { return !move.ended; });
   while (left > 0 && engine_->wait()) --left;
   if (left > 0) staging_.leave_behind();

@@ -10,8 +10,10 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <thread>
+#include <vector>
 
 #include "tests/image/temp_folder.h"
 
@@ -31,6 +33,32 @@ bool refuse_to_submit_one() {
   const sock_fprog program{static_cast<unsigned short>(rules.size()), rules.data()};
   return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
          ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program, 0, 0) == 0;
+}
+
+TEST(SubmitPatiently, AsksAgainWhereTheKernelHasNoRoomNow) {
+  std::vector<long> answers{1, -EBUSY, -EAGAIN, -EINTR};  // the last one first
+  const long taken = submit_patiently([&] {
+    const long answer = answers.back();
+    answers.pop_back();
+    return answer;
+  });
+  EXPECT_EQ(taken, 1);
+  EXPECT_TRUE(answers.empty());
+}
+
+TEST(SubmitPatiently, AsksOnceWhereItIsRefused) {
+  int times = 0;
+  EXPECT_EQ(submit_patiently([&times]() -> long {
+              ++times;
+              return -EBADF;
+            }),
+            -EBADF);
+  EXPECT_EQ(times, 1);
+}
+
+TEST(SubmitPatiently, EndsSomeTime) {
+  EXPECT_EQ(submit_patiently([]() -> long { return -EAGAIN; }, std::chrono::milliseconds(5)),
+            -EAGAIN);
 }
 
 TEST(IoUringEngine, TakesNoneAfterOneThatItCouldNotSubmit) {
