@@ -1,5 +1,7 @@
 #include "channels/file_engine.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <thread>
 #include <utility>
@@ -25,7 +27,8 @@ Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Cachin
   return make_thread_engine(setting);
 }
 
-long submit_patiently(const std::function<long()>& submit, std::chrono::milliseconds patience) {
+Result<void> submit_patiently(std::string_view name, const std::function<long()>& submit,
+                              std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   long submitted = submit();
   while (submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY) {
@@ -33,7 +36,9 @@ long submit_patiently(const std::function<long()>& submit, std::chrono::millisec
     std::this_thread::yield();  // whoever has what the kernel lacks may be ready to run
     submitted = submit();
   }
-  return submitted;
+  if (submitted == 1) return {};
+  return fail_sys(Errc::system, submitted < 0 ? static_cast<int>(-submitted) : 0,
+                  fmt::format("file engine {}: submit", name));
 }
 
 }  // namespace ferry

@@ -53,11 +53,11 @@ struct FileEngineSetting {
 Result<std::unique_ptr<FileEngine>> make_file_engine(FileEngineKind kind, Caching caching,
                                                      const FileEngineSetting& setting);
 
-/// For engines: repeats `submit`, which gives how many were taken or minus an errno, while it is
-/// interrupted or the kernel has no room for a request just now, for so long. Gives what came of it
-/// last.
-long submit_patiently(const std::function<long()>& submit,
-                      std::chrono::milliseconds patience = std::chrono::seconds(10));
+/// For engines: submits one request by `submit`, which gives how many were taken or minus an errno.
+/// Repeats it while it is interrupted or the kernel has no room for a request just now, for so
+/// long. Errc::system, "file engine `name`: submit".
+Result<void> submit_patiently(std::string_view name, const std::function<long()>& submit,
+                              std::chrono::milliseconds patience = std::chrono::seconds(10));
 
 Result<std::unique_ptr<FileEngine>> make_io_uring_engine(const FileEngineSetting& setting);
 Result<std::unique_ptr<FileEngine>> make_aio_engine(const FileEngineSetting& setting);

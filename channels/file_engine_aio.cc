@@ -39,13 +39,10 @@ class AioEngine final : public FileEngine {
     block.aio_nbytes = request.bytes.size();
     block.aio_offset = static_cast<std::int64_t>(request.offset);
     iocb* blocks[] = {&block};  // the kernel copies it
-    const long submitted = submit_patiently([&]() -> long {
+    return submit_patiently("aio", [&]() -> long {
       const long taken = ::syscall(SYS_io_submit, context_, 1L, blocks);
       return taken < 0 ? -errno : taken;
     });
-    if (submitted == 1) return {};
-    return fail_sys(Errc::system, submitted < 0 ? static_cast<int>(-submitted) : 0,
-                    "file engine aio: submit");
   }
 
   Result<FileCompletion> wait() override {

@@ -38,14 +38,10 @@ class IoUringEngine final : public FileEngine {
     if (entry == nullptr) return fail(Errc::system, "file engine io_uring: the ring is full");
     prepare(*entry, request);
     io_uring_sqe_set_data64(entry, request.cookie);
-    const long submitted = submit_patiently([this] { return io_uring_submit(&ring_); });
-    if (submitted == 1) return {};
+    auto submitted = submit_patiently("io_uring", [this] { return io_uring_submit(&ring_); });
     // It stays in the queue: no other may be submitted, or the kernel would take it after all.
-    failure_ = Error{Errc::system,
-                     submitted < 0 ? static_cast<int>(-submitted) : 0,
-                     "file engine io_uring: submit",
-                     {}};
-    return std::unexpected(*failure_);
+    if (!submitted) failure_ = submitted.error();
+    return submitted;
   }
 
   Result<FileCompletion> wait() override {

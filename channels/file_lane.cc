@@ -11,12 +11,6 @@
 #include "base/escape.h"
 
 namespace ferry {
-namespace {
-
-// A request that was put off or interrupted is made again; not for ever.
-constexpr unsigned k_most_fruitless = 1000;
-
-}  // namespace
 
 Result<std::unique_ptr<FileLane>> FileLane::create(Setting setting, const MakeEngine& make_engine) {
   std::unique_ptr<FileLane> lane(
@@ -104,7 +98,9 @@ Result<void> FileLane::await_one() {
   return go_on(moves_[completion.cookie - settled_], completion.result);
 }
 
+/// What was put off or interrupted is asked for again, but not for ever.
 Result<void> FileLane::go_on(Move& move, std::int64_t result) {
+  constexpr unsigned k_most_fruitless = 1000;
   FileRequest& rest = move.rest;
   const bool once_more = result == -EINTR || result == -EAGAIN;
   if (once_more && ++move.fruitless <= k_most_fruitless) return submit_again(move);

@@ -37,28 +37,32 @@ bool refuse_to_submit_one() {
 
 TEST(SubmitPatiently, AsksAgainWhereTheKernelHasNoRoomNow) {
   std::vector<long> answers{1, -EBUSY, -EAGAIN, -EINTR};  // the last one first
-  const long taken = submit_patiently([&] {
+  const auto taken = submit_patiently("any", [&] {
     const long answer = answers.back();
     answers.pop_back();
     return answer;
   });
-  EXPECT_EQ(taken, 1);
+  EXPECT_TRUE(taken);
   EXPECT_TRUE(answers.empty());
 }
 
 TEST(SubmitPatiently, AsksOnceWhereItIsRefused) {
   int times = 0;
-  EXPECT_EQ(submit_patiently([&times]() -> long {
-              ++times;
-              return -EBADF;
-            }),
-            -EBADF);
+  const auto refused = submit_patiently("any", [&times]() -> long {
+    ++times;
+    return -EBADF;
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().sys, EBADF);
+  EXPECT_EQ(refused.error().context, "file engine any: submit");
   EXPECT_EQ(times, 1);
 }
 
 TEST(SubmitPatiently, EndsSomeTime) {
-  EXPECT_EQ(submit_patiently([]() -> long { return -EAGAIN; }, std::chrono::milliseconds(5)),
-            -EAGAIN);
+  const auto put_off = submit_patiently(
+      "any", []() -> long { return -EAGAIN; }, std::chrono::milliseconds(5));
+  ASSERT_FALSE(put_off);
+  EXPECT_EQ(put_off.error().sys, EAGAIN);
 }
 
 TEST(IoUringEngine, TakesNoneAfterOneThatItCouldNotSubmit) {
