@@ -16,9 +16,11 @@ class ChecksumReader {
  public:
   explicit ChecksumReader(const SnapshotReader& reader) : reader_(reader) {}
 
-  /// Of a run of whole units, all of them present: one for each, until the next call.
-  /// Errc::integrity where they are damaged themselves.
+  /// Of a run of whole units, all of them present and with their checksums in one block: one for
+  /// each, until the next call. Errc::integrity where the block is damaged itself.
   Result<std::span<const std::uint64_t>> of(const PageRun& run);
+  /// The front of a run: as much as has its checksums in one block.
+  static PageRun in_one_block(PageRun run) noexcept;
   /// The block that of() looked into last: where it failed, the damaged one.
   const ChecksumBlock& last() const noexcept { return last_; }
 
@@ -27,7 +29,6 @@ class ChecksumReader {
   ChecksumBlock last_;
   bool loaded_ = false;
   std::vector<std::uint64_t> block_;  // that one, once it is loaded
-  std::vector<std::uint64_t> asked_;
 };
 
 }  // namespace ferry

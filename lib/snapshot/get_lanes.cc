@@ -61,8 +61,7 @@ class GetLane {
   Result<std::vector<std::uint64_t>> verify(PageRun rest, std::span<const std::byte> units) {
     std::vector<std::uint64_t> damaged;
     while (rest.length > 0) {
-      PageRun run = rest;
-      run.length = std::min(run.length, wire::k_bytes_a_block - run.offset % wire::k_bytes_a_block);
+      const PageRun run = ChecksumReader::in_one_block(rest);
       if (const auto checksums = checksums_.of(run)) {
         clock_.turn_to(&LaneTimes::checksum);
         const auto found = SnapshotReader::damaged_in(run, units.first(run.length), *checksums);

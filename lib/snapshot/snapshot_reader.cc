@@ -150,12 +150,13 @@ Result<void> SnapshotReader::fetch_present(const PageRun& run, std::span<std::by
     const auto there = present_.next_run(run.region, from, k_piece_bytes);
     if (!there || there->offset >= end) return {};
     const std::uint64_t length = std::min(end - there->offset, there->length);
-    units.resize(wire::padded(length));
+    const PageRun whole =
+        ChecksumReader::in_one_block({run.region, there->offset, wire::padded(length)});
+    units.resize(whole.length);
     FERRY_TRY(place_->read(plan_.regions[run.region].data_offset + there->offset, units));
-    const PageRun whole{run.region, there->offset, units.size()};
     const auto found = damaged_in(whole, units, FERRY_TRY(checksums.of(whole)));
     if (!found.empty()) return damaged(name_of(run.region, found.front()));
-    std::ranges::copy(std::span(units).first(length),
+    std::ranges::copy(std::span(units).first(std::min(length, whole.length)),
                       into.begin() + static_cast<std::ptrdiff_t>(there->offset - run.offset));
     from = there->offset + units.size();
   }

@@ -194,6 +194,10 @@ TEST(SnapshotDamageBetweenBlocks, DoesNotHideWhatTheOtherBlockTells) {
   const std::uint64_t boundary = wire::k_bytes_a_block;
   ASSERT_TRUE((*reader)->present().test(0, boundary - k_unit_bytes));
   ASSERT_TRUE((*reader)->present().test(0, boundary)) << "one run, in both blocks";
+  std::vector<std::byte> fetched(2 * k_unit_bytes);
+  const PageRun both{0, boundary - k_unit_bytes, fetched.size()};
+  ASSERT_TRUE((*reader)->fetch(both, fetched));
+  EXPECT_THAT(fetched, testing::ElementsAreArray(source.mappings().memory().at(both).value()));
 
   const wire::ImagePlan plan = wire::plan_image(layout);
   for (const std::uint64_t damaged_block : {0u, 1u}) {
