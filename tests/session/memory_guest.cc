@@ -38,7 +38,7 @@ Result<void> run(const Hook& hook) { return hook ? hook() : Result<void>{}; }
 
 }  // namespace
 
-Layout layout_of(std::initializer_list<std::uint64_t> lengths) {
+Layout layout_of(const std::vector<std::uint64_t>& lengths) {
   Layout layout;
   std::uint64_t address = 0;
   for (const std::uint64_t length : lengths) {

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,7 +13,7 @@
 namespace ferry::test {
 
 /// Regions "ram0", "ram1", ... of these lengths in bytes.
-Layout layout_of(std::initializer_list<std::uint64_t> lengths);
+Layout layout_of(const std::vector<std::uint64_t>& lengths);
 
 /// Anonymous memory for every region of a layout; it reads as zeros at first.
 class Mappings {

@@ -7,26 +7,17 @@
 #include <optional>
 #include <random>
 #include <set>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "snapshot/lane_crew.h"
+#include "tests/session/memory_guest.h"
 #include "wire/image_format.h"
 
 namespace ferry::test {
 namespace {
 
 constexpr std::uint64_t k_mib = 1024 * 1024;
-
-Layout layout_with(const std::vector<std::uint64_t>& lengths) {
-  Layout layout;
-  for (const std::uint64_t length : lengths) {
-    layout.regions.push_back(
-        {.name = "r" + std::to_string(layout.regions.size()), .length = length});
-  }
-  return layout;
-}
 
 using Unit = std::pair<RegionId, std::uint64_t>;
 
@@ -51,7 +42,7 @@ class Taken {
 };
 
 TEST(ReadShares, OneIsTakenInTheOrderOfTheFileByAllLanes) {
-  const Layout layout = layout_with({5 * k_mib, 0, 3 * k_mib + 17});
+  const Layout layout = layout_of({5 * k_mib, 0, 3 * k_mib + 17});
   PageBitmap present(layout);
   present.mark_all();
   ReadShares shares(present, layout, 1);
@@ -69,7 +60,7 @@ TEST(ReadShares, OneIsTakenInTheOrderOfTheFileByAllLanes) {
 }
 
 TEST(ReadShares, LanesOfTheirOwnKeepToTheirOwn) {
-  const Layout layout = layout_with({64 * k_mib});
+  const Layout layout = layout_of({64 * k_mib});
   PageBitmap present(layout);
   present.mark_all();
   ReadShares shares(present, layout, 2);
@@ -82,7 +73,7 @@ TEST(ReadShares, LanesOfTheirOwnKeepToTheirOwn) {
 }
 
 TEST(ReadShares, WhoIsDoneTakesOverHalfOfWhatMostIsLeftOf) {
-  const Layout layout = layout_with({64 * k_mib});
+  const Layout layout = layout_of({64 * k_mib});
   PageBitmap present(layout);
   present.mark_all();
   ReadShares shares(present, layout, 2);
@@ -92,7 +83,7 @@ TEST(ReadShares, WhoIsDoneTakesOverHalfOfWhatMostIsLeftOf) {
 }
 
 TEST(ReadShares, ALaneThatIsTheOnlyOneAtWorkReadsAllButWhatTheOthersAreAt) {
-  const Layout layout = layout_with({100 * k_mib});
+  const Layout layout = layout_of({100 * k_mib});
   PageBitmap present(layout);
   present.mark_all();
   ReadShares shares(present, layout, 4);
@@ -110,7 +101,7 @@ TEST(ReadShares, OfManyRegionsAndHolesEveryUnitGoesToOneLane) {
     std::vector<std::uint64_t> lengths(1 + random() % 6);
     for (auto& length : lengths)
       length = random() % 3 == 0 ? random() % 5000 : random() % (9 * k_mib);
-    const Layout layout = layout_with(lengths);
+    const Layout layout = layout_of(lengths);
     PageBitmap present(layout);
     for (RegionId region = 0; region < lengths.size(); ++region) {
       for (std::uint64_t at = 0; at < lengths[region];) {
@@ -139,7 +130,7 @@ TEST(ReadShares, OfManyRegionsAndHolesEveryUnitGoesToOneLane) {
 }
 
 TEST(ReadShares, ThereMayBeNothingToRead) {
-  for (const Layout& layout : {layout_with({}), layout_with({0}), layout_with({k_mib})}) {
+  for (const Layout& layout : {layout_of({}), layout_of({0}), layout_of({k_mib})}) {
     const PageBitmap present(layout);
     ReadShares shares(present, layout, 3);
     EXPECT_FALSE(shares.next(0));

@@ -117,6 +117,8 @@ TEST_F(SnapshotOfAGuest, IsToldOfByEachLaneThatWroteOrReadIt) {
   const Outcome saved = send(*runtime_, source, uri_, sending);
   ASSERT_TRUE(saved.ok()) << saved.why_not->text();
   expect_told_by_lanes(saved.report);
+  const auto idle = [](const LaneReport& lane) { return lane.times.idle.count() > 0; };
+  EXPECT_TRUE(std::ranges::any_of(saved.report.lanes, idle)) << "who loads has no queue to wait at";
   MemoryDestination destination;
   ReceiveOptions receiving;
   receiving.channels = 2;
